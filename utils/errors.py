@@ -1,0 +1,22 @@
+"""Mistakes that the user can mend, told in one sentence and with exit code 2."""
+
+import sys
+from typing import NoReturn
+
+
+class UserError(Exception):
+    """A mistake of the user: the message is one sentence that says what was got, what is wanted and what to do."""
+
+
+def exit_with(program: str, error: UserError) -> NoReturn:
+    """Print ``<program>: error: <sentence>`` to stderr and end with exit code 2.
+
+    Args:
+        program: name of the script, for example ``eval.py``.
+        error: what went wrong; line breaks in its message become spaces.
+
+    Raises:
+        SystemExit: always, with code 2.
+    """
+    print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,43 @@
+"""Files that appear whole or not at all: written under a temporary name in their folder, then renamed."""
+
+import contextlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path``; a reader sees the old file or the whole new one, never a part.
+
+    The temporary file is hidden (``.<random>.tmp``), lies in the same folder and is removed when writing fails.
+
+    Raises:
+        OSError: the folder is missing or cannot be written, or the disk is full; ``path`` is then unchanged.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented UTF-8 JSON with a final line break, atomically.
+
+    File names that are no valid text (lone surrogates) are kept as ``\\udcXX`` escapes, which JSON reads back.
+
+    Raises:
+        TypeError: ``value`` holds something that JSON has no form for.
+        ValueError: ``value`` holds NaN or an infinity.
+        OSError: as for :func:`write_atomic`.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomic(path, (text + "\n").encode("utf-8", errors="backslashreplace"))
