@@ -1,0 +1,136 @@
+"""From a plan to scores: features of all pictures and prompts, then the rows of ``eval_details.json``."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utils.clip_files import TINY, ClipSource
+from utils.clip_model import ClipScorer
+from utils.clip_score import alignment, concealment, cosine_matrix, mean_by_prompt, points
+from utils.errors import UserError
+from utils.eval_folder import Picture, Plan, Views
+from utils.image_files import decode
+
+BATCH_SIZE = 16
+METRIC = {"name": "CLIP score: cosine similarity of picture and prompt", "direction": "higher is better"}
+GRADE_RULE = "10 points above 0.28, 5 from 0.26, else 0"
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of pictures by file ``[D]`` and of prompts by text ``[D]``."""
+
+    images: dict[str, np.ndarray]
+    texts: dict[str, np.ndarray]
+
+
+def score_plan(plan: Plan, source: ClipSource, app: str, source_dir: str) -> dict[str, Any]:
+    """Score the planned pictures and return what ``eval_details.json`` holds.
+
+    Args:
+        plan: the pictures of the folder.
+        source: the CLIP model.
+        app: ``wide_image`` or ``ambiguous_image``.
+        source_dir: the folder as given, with a slash at its end.
+
+    Raises:
+        UserError: the model cannot be loaded, or no picture can be decoded.
+    """
+    scorer = ClipScorer(source)
+    features, broken = extract_features(scorer, plan.pictures, Path(source_dir))
+    pictures = [picture for picture in plan.pictures if picture.file in features.images]
+    skipped = sorted([*map(asdict, plan.skipped), *broken], key=lambda item: item["file"])
+    if not pictures:
+        raise UserError(f"{source_dir} has no picture to score: {skipped[0]['file']!r} is {skipped[0]['reason']}.")
+    rows = _score_rows(pictures, features)
+    prompts = _prompt_rows(rows)
+    views = [
+        _view_row(item, features, scorer.logit_scale) for item in plan.views if set(item.files) <= set(features.images)
+    ]
+    score = _mean(row["score"] for row in prompts)
+    return {
+        "source_dir": source_dir,
+        "app": app,
+        "metric": METRIC,
+        "clip": _clip_row(source, scorer.logit_scale),
+        "score": score,
+        "grade": _grade(score, source),
+        "alignment": _mean(row["alignment"] for row in views),
+        "concealment": _mean(row["concealment"] for row in views),
+        "counts": {"pictures": len(rows), "prompts": len(prompts), "pairs": len(views), "skipped": len(skipped)},
+        "prompts": prompts,
+        "pictures": rows,
+        "pairs": views,
+        "skipped": skipped,
+    }
+
+
+def extract_features(
+    scorer: ClipScorer, pictures: Sequence[Picture], folder: Path
+) -> tuple[Features, list[dict[str, str]]]:
+    """Return the features of all pictures that can be decoded and of their prompts, and the files that cannot."""
+    images, broken = {}, []
+    for batch in _batches(pictures, BATCH_SIZE):
+        prepared = {}
+        for picture in batch:
+            try:
+                prepared[picture.file] = scorer.prepare(decode(folder / picture.file))
+            except ValueError as error:
+                broken.append({"file": picture.file, "reason": str(error)})
+        if prepared:
+            images |= zip(prepared, scorer.image_features(prepared.values()), strict=True)
+    prompts = list(dict.fromkeys(picture.prompt for picture in pictures if picture.file in images))
+    texts = dict(zip(prompts, scorer.text_features(prompts), strict=True)) if prompts else {}
+    return Features(images, texts), broken
+
+
+def _batches(items: Sequence[Picture], size: int) -> Iterator[Sequence[Picture]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _score_rows(pictures: Sequence[Picture], features: Features) -> list[dict[str, Any]]:
+    def cosine(picture: Picture) -> float:
+        return float(cosine_matrix(features.images[picture.file][None], features.texts[picture.prompt][None])[0, 0])
+
+    return [{"file": picture.file, "prompt": picture.prompt, "score": cosine(picture)} for picture in pictures]
+
+
+def _prompt_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    means = mean_by_prompt([row["prompt"] for row in rows], [row["score"] for row in rows])
+    return [
+        {"prompt": prompt, "score": score, "files": [row["file"] for row in rows if row["prompt"] == prompt]}
+        for prompt, score in means.items()
+    ]
+
+
+def _view_row(views: Views, features: Features, logit_scale: float) -> dict[str, Any]:
+    cosines = cosine_matrix(
+        np.stack([features.images[file] for file in views.files]),
+        np.stack([features.texts[prompt] for prompt in views.prompts]),
+    )
+    scores = {"alignment": alignment(cosines), "concealment": concealment(cosines, logit_scale)}
+    return {**asdict(views), **scores, "cosines": cosines.tolist()}
+
+
+def _clip_row(source: ClipSource, logit_scale: float) -> dict[str, Any]:
+    return {
+        "model": TINY if source.is_tiny else source.model,
+        "pretrained": source.pretrained,
+        "weights": source.weights.name,
+        "sha256": source.sha256,
+        "dtype": "float32",
+        "logit_scale": logit_scale,
+    }
+
+
+def _grade(score: float, source: ClipSource) -> dict[str, Any] | None:
+    return {"points": points(score), "of": 10, "rule": GRADE_RULE} if source.is_openai else None
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    values = list(values)
+    return sum(values) / len(values) if values else None
