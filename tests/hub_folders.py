@@ -1,0 +1,103 @@
+"""Small pipelines with random weights, on disk in the layout of the Hub's folders."""
+
+from pathlib import Path
+
+import torch
+
+from utils import hub_layout
+from utils.hub_layout import Config, Saving
+
+TEXT_WIDTH = 32
+CLIP_SIZES: Config = {
+    "hidden_size": TEXT_WIDTH, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "projection_dim": TEXT_WIDTH,
+}  # fmt: skip
+T5_SIZES: Config = {
+    "vocab_size": 288, "d_model": TEXT_WIDTH, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4,
+}  # fmt: skip
+SD_UNET_SIZES: Config = {
+    "sample_size": 8, "layers_per_block": 1, "block_out_channels": (16, 32), "attention_head_dim": (2, 4),
+    "cross_attention_dim": TEXT_WIDTH, "norm_num_groups": 8,
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+}  # fmt: skip
+SD_VAE_SIZES: Config = {
+    "sample_size": 64, "layers_per_block": 1, "block_out_channels": (8, 8, 16, 16), "norm_num_groups": 8,
+}  # fmt: skip
+IF_UNET_SIZES: Config = {
+    "layers_per_block": 1, "block_out_channels": (16, 32), "attention_head_dim": 8, "cross_attention_dim": TEXT_WIDTH,
+    "norm_num_groups": 8, "encoder_hid_dim": TEXT_WIDTH, "addition_embed_type_num_heads": 2,
+    "down_block_types": ("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+    "up_block_types": ("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+}  # fmt: skip
+
+
+def make_stable_diffusion(
+    folder: Path,
+    *,
+    seed: int = 0,
+    prediction_type: str = "epsilon",
+    variant: str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Path:
+    """Write a StableDiffusionPipeline: latents 8x8, pictures 64x64, CLIP's own tokenizer. Returns `folder`."""
+    hub_layout.write_stable_diffusion(
+        folder,
+        unet=_random_unet(hub_layout.SD_UNET | SD_UNET_SIZES, seed),
+        vae=_random("vae", hub_layout.SD_VAE | SD_VAE_SIZES, seed + 1),
+        text_encoder=_random("clip", hub_layout.CLIP_TEXT | CLIP_SIZES, seed + 2),
+        saving=Saving(variant, dtype),
+        prediction_type=prediction_type,
+    )
+    return folder
+
+
+def make_if_stage_1(
+    folder: Path, *, seed: int = 0, variant: str | None = None, dtype: torch.dtype = torch.float32
+) -> Path:
+    """Write an IFPipeline of 16x16 pixels, with `spiece.model` only and a safety checker. Returns `folder`."""
+    unet = _random_unet(hub_layout.IF_UNET_STAGE_1 | IF_UNET_SIZES | {"sample_size": 16}, seed)
+    hub_layout.write_if_stage(folder, 1, unet=unet, text_encoder=_text_encoder(seed), saving=Saving(variant, dtype))
+    return folder
+
+
+def make_if_stage_2(
+    folder: Path, *, seed: int = 0, variant: str | None = None, dtype: torch.dtype = torch.float32
+) -> Path:
+    """Write an IFSuperResolutionPipeline of 64x64 pixels with stage 1's text encoder. Returns `folder`."""
+    unet = _random_unet(hub_layout.IF_UNET_STAGE_2 | IF_UNET_SIZES | {"sample_size": 64}, seed + 100)
+    hub_layout.write_if_stage(folder, 2, unet=unet, text_encoder=_text_encoder(seed), saving=Saving(variant, dtype))
+    return folder
+
+
+def _text_encoder(seed: int) -> torch.nn.Module:
+    return _random("t5", hub_layout.T5_TEXT | T5_SIZES, seed + 1)
+
+
+def _random(kind: str, config: Config, seed: int) -> torch.nn.Module:
+    """A network whose weights depend on `seed` alone; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return hub_layout.build_model(kind, config)
+
+
+@torch.no_grad()
+def _random_unet(config: Config, seed: int) -> torch.nn.Module:
+    """A UNet whose output has mean 0 and deviation 1 in the first step, and that listens to text and time."""
+    unet = _random("unet", config, seed)
+    for name, weight in unet.named_parameters():
+        if name.endswith(("to_v.weight", "add_v_proj.weight")):
+            weight.mul_(4.0)
+    x_t, embeds = _probe(config, seed)
+    labels = torch.zeros(2) if config.get("class_embed_type") else None
+    output = unet(x_t, 500, embeds, class_labels=labels).sample
+    unet.conv_out.bias.sub_(output.mean(dim=(0, 2, 3)))
+    for part in (unet.conv_out.weight, unet.conv_out.bias):
+        part.div_(output.std())
+    return unet
+
+
+def _probe(config: Config, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (2, config["in_channels"], config["sample_size"], config["sample_size"])
+    return torch.randn(shape, generator=generator), torch.randn((2, 77, TEXT_WIDTH), generator=generator)
