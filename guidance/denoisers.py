@@ -1,0 +1,102 @@
+"""One contract for every network: eps in all views out of x_t in all views. And what surrounds the networks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from guidance.schedule import ddim_scheduler
+from utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What a network is told besides x_t and t, one row per view.
+
+    Attributes:
+        text: embeddings of the views' prompts ``[N, L, D]``.
+        null_text: embedding of the empty prompt ``[1, L, D]``.
+        low_res: pictures to enlarge, already at this stage's size ``[N, C, h, w]``; None in the first stage.
+        noise_level: timestep of the noise in ``low_res``, told as class label; None in the first stage.
+    """
+
+    text: torch.Tensor
+    null_text: torch.Tensor
+    low_res: torch.Tensor | None = None
+    noise_level: int | None = None
+
+
+class Denoiser:
+    """A pretrained UNet as a function from x_t to eps.
+
+    It drops the variance half of IF's output, turns v-predictions into eps, and puts the unconditional half first.
+
+    Args:
+        unet: ``UNet2DConditionModel`` or alike, in its own dtype, frozen.
+        scheduler_config: of the pipeline's own scheduler.
+        device: where ``unet`` runs.
+
+    Raises:
+        UserError: the weights predict something other than eps or v.
+    """
+
+    def __init__(self, unet: torch.nn.Module, scheduler_config: dict[str, Any], device: torch.device):
+        self.unet, self.scheduler_config, self.device = unet, dict(scheduler_config), device
+        self.alphas_cumprod = ddim_scheduler(self.scheduler_config).alphas_cumprod.double()
+        self.prediction_type = self.scheduler_config.get("prediction_type", "epsilon")
+        if self.prediction_type not in ("epsilon", "v_prediction"):
+            raise UserError(
+                f"the weights predict {self.prediction_type!r}, this tool reads epsilon and v_prediction: take others."
+            )
+
+    def predict_eps(
+        self, xts: torch.Tensor, timestep: int, conditioning: Conditioning, guidance_scale: float, batch_size: int
+    ) -> torch.Tensor:
+        """Predict the noise in every view, ``batch_size`` views per network call.
+
+        Args:
+            xts: ``[N, C, h, w]``, float32 or float64.
+            timestep: one for all views.
+            conditioning: of all N views.
+            guidance_scale: w in eps = eps_null + w (eps_text - eps_null); at 1 the null half is not computed.
+            batch_size: at least 1.
+
+        Returns:
+            eps ``[N, C, h, w]`` in the dtype of ``xts``.
+        """
+        outputs = []
+        for start in range(0, len(xts), batch_size):
+            rows = slice(start, start + batch_size)
+            outputs.append(self._predict(xts[rows], timestep, rows, conditioning, guidance_scale))
+        output = torch.cat(outputs)
+        if self.prediction_type == "v_prediction":
+            abar = self.alphas_cumprod[timestep]
+            return abar.sqrt().item() * output + (1 - abar).sqrt().item() * xts
+        return output
+
+    def _predict(
+        self, xts: torch.Tensor, timestep: int, rows: slice, conditioning: Conditioning, guidance_scale: float
+    ) -> torch.Tensor:
+        inputs, text = xts, conditioning.text[rows]
+        if conditioning.low_res is not None:
+            inputs = torch.cat([inputs, conditioning.low_res[rows].to(inputs.dtype)], dim=1)
+        guided = guidance_scale != 1.0
+        if guided:
+            inputs = torch.cat([inputs, inputs])
+            text = torch.cat([conditioning.null_text.expand_as(text), text])
+        labels = None
+        if conditioning.noise_level is not None:
+            labels = torch.full((len(inputs),), conditioning.noise_level, device=self.device)
+        dtype = self.unet.dtype
+        output = self.unet(
+            inputs.to(dtype),
+            torch.tensor(timestep, device=self.device),
+            encoder_hidden_states=text.to(self.device, dtype),
+            class_labels=labels,
+            return_dict=False,
+        )[0]
+        output = output[:, : xts.shape[1]].to(xts.dtype)
+        if not guided:
+            return output
+        null, prompted = output.chunk(2)
+        return null + guidance_scale * (prompted - null)

@@ -1,0 +1,105 @@
+"""The noise schedule of a run, as arrays, and the coefficients of one step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which timesteps a run visits and how much signal is left at each.
+
+    Attributes:
+        timesteps: descending, of the trained 1000.
+        alphas_cumprod: abar, float64 ``[1000]``.
+        alphas_cumprod_prev: abar at the timestep visited after this one, float64 ``[1000]``; at the last one the
+            scheduler's ``final_alpha_cumprod`` (abar_0 for Stable Diffusion, 1 for IF); NaN where no step starts.
+    """
+
+    timesteps: tuple[int, ...]
+    alphas_cumprod: torch.Tensor
+    alphas_cumprod_prev: torch.Tensor
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], num_steps: int, spacing: str | None = None) -> "Schedule":
+        """Build the schedule that a pipeline's own scheduler config describes.
+
+        The neighbours come from the list of timesteps itself: ``t - 1000 // num_steps``, the usual shortcut, is off by
+        one for "trailing" spacing where the steps do not divide 1000.
+
+        Args:
+            config: of any diffusers scheduler (DDIM, PNDM, DDPM, ...).
+            num_steps: 1 to ``num_train_timesteps``.
+            spacing: "leading" or "trailing"; None takes the config's own.
+        """
+        scheduler = ddim_scheduler({**config, "timestep_spacing": spacing or config.get("timestep_spacing", "leading")})
+        scheduler.set_timesteps(num_steps)
+        overshoot = max(0, int(scheduler.timesteps.max()) - (len(scheduler.alphas_cumprod) - 1))
+        timesteps = scheduler.timesteps - overshoot  # 1000 steps and steps_offset 1 would start at 1000
+        alphas_cumprod = scheduler.alphas_cumprod.double()
+        alphas_cumprod_prev = torch.full_like(alphas_cumprod, float("nan"))
+        alphas_cumprod_prev[timesteps[:-1]] = alphas_cumprod[timesteps[1:]]
+        alphas_cumprod_prev[timesteps[-1]] = scheduler.final_alpha_cumprod.double()
+        return cls(tuple(timesteps.tolist()), alphas_cumprod, alphas_cumprod_prev)
+
+
+def ddim_scheduler(config: Mapping[str, Any]) -> DDIMScheduler:
+    """Return diffusers' DDIM scheduler with the betas and the final alpha of any pipeline's own scheduler config."""
+    return DDIMScheduler.from_config({name: value for name, value in config.items() if name != "variance_type"})
+
+
+def ddim_coefficients(abar: torch.Tensor, abar_prev: torch.Tensor, variance: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return (a, b) of x_prev = a x_t + b x0 by DDIM (Song et al., 2021, eq. 12); ``variance`` 0 is deterministic."""
+    direction = torch.sqrt((1 - abar_prev - variance).clamp(min=0) / (1 - abar))
+    return direction, torch.sqrt(abar_prev) - direction * torch.sqrt(abar)
+
+
+def ddpm_coefficients(abar: torch.Tensor, abar_prev: torch.Tensor, variance: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return (a, b) of the DDPM posterior mean (Ho et al., 2020, eq. 7), which no variance moves."""
+    alpha = abar / abar_prev
+    return torch.sqrt(alpha) * (1 - abar_prev) / (1 - abar), torch.sqrt(abar_prev) * (1 - alpha) / (1 - abar)
+
+
+STEP_COEFFICIENTS = {"ddim": ddim_coefficients, "ddpm": ddpm_coefficients}
+
+
+def posterior_variance(abar: torch.Tensor, abar_prev: torch.Tensor) -> torch.Tensor:
+    """Return the variance of the DDPM posterior, (1 - abar_prev) / (1 - abar) (1 - abar / abar_prev)."""
+    return (1 - abar_prev) / (1 - abar) * (1 - abar / abar_prev)
+
+
+def at_timestep(values: torch.Tensor | float, timestep: torch.Tensor | int, like: torch.Tensor) -> torch.Tensor:
+    """Look a table up so that the result multiplies a batch of pictures.
+
+    Args:
+        values: table ``[1000]`` indexed by timestep, or one number that already is the value.
+        timestep: one for all, or ``[B]``.
+        like: pictures ``[B, C, h, w]``; gives device and dtype.
+
+    Returns:
+        ``[1 or B, 1, 1, 1]``.
+    """
+    table = torch.as_tensor(values)
+    if table.ndim:
+        table = table[torch.as_tensor(timestep, device=table.device).long()]
+    return per_picture(table, like)
+
+
+def per_picture(coefficient: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Shape one number or ``[B]`` numbers so that they multiply pictures ``like`` ``[B, C, h, w]``."""
+    return coefficient.to(like.dtype).to(like.device).reshape(-1, 1, 1, 1)
+
+
+def dynamic_threshold(x0s: torch.Tensor, ratio: float, max_value: float) -> torch.Tensor:
+    """Clip each picture to its own quantile and rescale it (Saharia et al., 2022, section 2.3).
+
+    Args:
+        x0s: ``[N, C, h, w]``, meant to lie in [-1, 1].
+        ratio: quantile of the absolute values, IF: 0.95.
+        max_value: largest quantile that is honoured, IF: 1.5 in stage 1, 1.0 in stage 2.
+    """
+    limits = torch.quantile(x0s.abs().flatten(1), ratio, dim=1).clamp(1.0, max_value).reshape(-1, 1, 1, 1)
+    return x0s.clamp(-limits, limits) / limits

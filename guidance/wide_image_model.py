@@ -1,0 +1,218 @@
+"""Wide images: one latent canvas, seen through overlapping windows that Stable Diffusion can denoise."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from PIL import Image
+
+from guidance.base_model import BaseModel, StepState, Tensors, mean_dtype
+from guidance.denoisers import Conditioning
+from guidance.pretrained import LatentModel, load_stable_diffusion
+from utils.image_utils import to_pil, to_unit_range
+from utils.model_source import ModelSource
+from utils.options import WideImageOptions
+from utils.prompts import REFERENCE_HEIGHT
+from utils.runtime import Runtime
+
+Window = tuple[int, int, int, int]  # h_start, h_end, w_start, w_end in latent cells; on a ring w_end may pass the width
+
+
+class WideImageModel(BaseModel):
+    """One prompt on a canvas of any size.
+
+    Args:
+        options: with ``panorama_height`` and ``panorama_width`` set, multiples of the VAE's scale.
+        latent_model: network, VAE and text encoder; latents have C channels and windows of side h.
+    """
+
+    options: WideImageOptions
+
+    def __init__(self, options: WideImageOptions, latent_model: LatentModel):
+        self.latent_model = latent_model
+        self.height = options.panorama_height // latent_model.vae_scale
+        self.width = options.panorama_width // latent_model.vae_scale
+        self.window = latent_model.window
+        self.embeddings: dict[str, torch.Tensor] = {}
+        super().__init__(options)
+
+    @classmethod
+    def load(cls, options: WideImageOptions, sources: dict[str, ModelSource], runtime: Runtime) -> "WideImageModel":
+        return cls(options, load_stable_diffusion(sources["sd_path"], runtime))
+
+    def encode(self, prompts: list[str]) -> None:
+        self.embeddings = self.latent_model.encode(prompts)
+
+    # ------------------------------------------------------------------------------ mapping
+
+    def init_mapper(self) -> None:
+        """List the windows ``(h_start, h_end, w_start, w_end)`` and count how many cover each cell.
+
+        Raises:
+            ValueError: a cell of the canvas that no window covers.
+        """
+        self.mapper = self._windows(self.options.window_stride)
+        counts = self._paste(torch.ones(len(self.mapper), 1, self.window, self.window, dtype=torch.float64))
+        if counts.min() < 1:
+            raise ValueError(f"windows of {self.window} at stride {self.options.window_stride} leave cells uncovered")
+        self.counts = counts
+
+    def forward_mapping(self, z_t: torch.Tensor, bg: torch.Tensor | None = None) -> torch.Tensor:
+        """Crop the windows: ``[1, C, H, W]`` -> ``[N, C, h, w]``. The canvas covers them all: ``bg`` never shows."""
+        if self.options.circular:
+            z_t = torch.cat([z_t, z_t[..., : self.window]], dim=-1)
+        return torch.cat([z_t[..., top:bottom, left:right] for top, bottom, left, right in self.mapper])
+
+    def inverse_mapping(self, x_ts: torch.Tensor) -> torch.Tensor:
+        """Paste the windows and average where they overlap: ``[N, C, h, w]`` -> ``[1, C, H, W]``."""
+        sums = self._paste(x_ts.to(mean_dtype(x_ts)))
+        return (sums / self.counts.to(sums.device, sums.dtype)).to(x_ts.dtype)
+
+    def _windows(self, stride: int) -> list[Window]:
+        rows = window_starts(self.height, self.window, stride)
+        columns = window_starts(self.width, self.window, stride, self.options.circular)
+        return [(top, top + self.window, left, left + self.window) for top in rows for left in columns]
+
+    def _paste(self, windows: torch.Tensor) -> torch.Tensor:
+        """Add windows ``[N, C, h, w]`` onto a canvas ``[1, C, H, W]``, at their places in the mapper."""
+        return paste(zip(self.mapper, windows, strict=True), self.height, self.width)
+
+    # ------------------------------------------------------------------------------ making a picture
+
+    def generate(self, prompts: tuple[str, ...], seed: int) -> Iterator[StepState]:
+        text = self.embeddings[prompts[0]]
+        conditioning = Conditioning(text.expand(len(self.mapper), -1, -1), self.embeddings[""])
+        self.begin_stage(self.latent_model.denoiser, conditioning)
+        generator = torch.Generator("cpu").manual_seed(seed)
+        channels = self.latent_model.channels
+        x_t = self.start(
+            (1, channels, self.height, self.width), (len(self.mapper), channels, self.window, self.window), generator
+        )
+        for state in self.denoise(x_t, 1, generator):
+            self.canvas = state.z_t_1
+            yield state
+
+    def render(self, state: StepState, files: list[dict[str, Any]]) -> dict[str, Image.Image]:
+        decode = self.decode_views if self.options.sync == "none" else self.decode_canvas
+        strip = to_pil(decode(state.x_t_1 if self.options.sync == "none" else state.z_t_1))
+        return {
+            entry["file"]: strip if entry["role"] == "strip" else crop_strip(strip, entry["position"])
+            for entry in files
+            if entry["role"] in ("strip", "crop")
+        }
+
+    def preview(self, state: StepState) -> Image.Image:
+        return to_pil(self.decode_canvas(state.z0s))
+
+    def latents(self) -> Tensors:
+        return {"canvas": self.canvas.float().cpu()}
+
+    # ------------------------------------------------------------------------------ decoding
+
+    def decode_canvas(self, z: torch.Tensor) -> torch.Tensor:
+        """Decode a canvas once, in overlapping tiles that fade into each other.
+
+        Args:
+            z: latents ``[1, C, H, W]``.
+
+        Returns:
+            ``[3, H * vae_scale, W * vae_scale]`` in [0, 1].
+        """
+        ring = torch.cat([z, z[..., : self.window]], dim=-1) if self.options.circular else z
+        overlap = self.window // 4
+        fade = _fade(self.window * self.latent_model.vae_scale, overlap * self.latent_model.vae_scale)
+        tiles = self._windows(self.window - overlap)
+        latents = (ring[..., top:bottom, left:right] for top, bottom, left, right in tiles)
+        return self._blend(tiles, latents, [fade] * len(tiles))
+
+    def decode_views(self, x_ts: torch.Tensor) -> torch.Tensor:
+        """Decode every window by itself and show each where its centre is nearest: views as they are, not averaged.
+
+        Args:
+            x_ts: latents ``[N, C, h, w]``.
+
+        Returns:
+            ``[3, H * vae_scale, W * vae_scale]`` in [0, 1].
+        """
+        return self._blend(self.mapper, x_ts.split(1), self._ownership())
+
+    def _blend(self, tiles: list[Window], latents: Iterable[torch.Tensor], weights: list[torch.Tensor]) -> torch.Tensor:
+        """Return the mean of decoded tiles, each clamped to [0, 1], weighted per pixel by ``weights`` ``[h, w]``."""
+        scale = self.latent_model.vae_scale
+        places = [tuple(edge * scale for edge in tile) for tile in tiles]
+        height, width = self.height * scale, self.width * scale
+        decoded = (
+            torch.cat([to_unit_range(self.latent_model.decode(latent))[0].cpu() * weight, weight[None]])
+            for latent, weight in zip(latents, weights, strict=True)
+        )
+        sums = paste(zip(places, decoded, strict=True), height, width)[0]
+        return sums[:3] / sums[3:]
+
+    def _ownership(self) -> list[torch.Tensor]:
+        """Return for every window a mask ``[h, w]`` in pixels: 1 where no other window's centre is nearer."""
+        axis = torch.arange(self.window) - (self.window - 1) / 2
+        distance = (axis[:, None] ** 2 + axis[None, :] ** 2).double()
+        nearest = torch.full((self.height, self.width), float("inf"), dtype=torch.float64)
+        owner = torch.zeros(self.height, self.width, dtype=torch.long)
+        for index, (top, bottom, left, right) in enumerate(self.mapper):
+            columns = torch.arange(left, right) % self.width
+            rows = torch.arange(top, bottom)[:, None]
+            nearer = distance < nearest[rows, columns]
+            nearest[rows, columns] = torch.where(nearer, distance, nearest[rows, columns])
+            owner[rows, columns] = torch.where(nearer, index, owner[rows, columns])
+        scale = self.latent_model.vae_scale
+        masks = []
+        for index, (top, bottom, left, right) in enumerate(self.mapper):
+            mask = owner[torch.arange(top, bottom)[:, None], torch.arange(left, right) % self.width] == index
+            masks.append(mask.repeat_interleave(scale, 0).repeat_interleave(scale, 1).float())
+        return masks
+
+
+def window_starts(length: int, window: int, stride: int, circular: bool = False) -> list[int]:
+    """Return where windows start so that they cover a line of ``length`` cells.
+
+    On a line the last window is moved back to end at the edge; on a ring windows go on across it.
+
+    Args:
+        length: at least ``window``.
+        window, stride: in cells, ``1 <= stride <= window``.
+    """
+    if circular:
+        return list(range(0, length, stride))
+    starts = list(range(0, length - window + 1, stride))
+    return starts if starts[-1] == length - window else [*starts, length - window]
+
+
+def paste(placed: Iterable[tuple[Window, torch.Tensor]], height: int, width: int) -> torch.Tensor:
+    """Add pictures onto a canvas whose right edge may go on at the left.
+
+    Args:
+        placed: pairs of a place ``(top, bottom, left, right)`` and a picture ``[C, h, w]``; ``right`` may pass the
+            width.
+        height, width: of the canvas.
+
+    Returns:
+        The sums ``[1, C, height, width]``, added up in the given order.
+    """
+    canvas: torch.Tensor | None = None
+    for (top, bottom, left, right), picture in placed:
+        if canvas is None:
+            canvas = picture.new_zeros(len(picture), height, width)
+        inside = min(right, width) - left
+        canvas[:, top:bottom, left : left + inside] += picture[..., :inside]
+        if right > width:
+            canvas[:, top:bottom, : right - width] += picture[..., inside:]
+    return canvas[None]
+
+
+def crop_strip(strip: Image.Image, position: int) -> Image.Image:
+    """Cut the square crop whose left edge is ``position``, counted in pixels of a 512-high strip."""
+    left = min(round(position * strip.height / REFERENCE_HEIGHT), strip.width - strip.height)
+    return strip.crop((left, 0, left + strip.height, strip.height))
+
+
+def _fade(size: int, overlap: int) -> torch.Tensor:
+    """Return weights ``[size, size]`` that rise linearly over ``overlap`` pixels from each edge, never zero."""
+    edge = torch.arange(size)
+    ramp = (torch.minimum(edge, size - 1 - edge) + 1).clamp(max=max(1, overlap)).float()
+    return ramp[:, None] * ramp[None, :]

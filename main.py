@@ -1,0 +1,174 @@
+"""Make pictures by diffusion synchronisation: options -> prompts -> model -> pictures, one or a batch.
+
+python main.py --app wide_image --prompt "A photo of a mountain range at twilight" --tag wide_image
+python main.py --app ambiguous_image --tag ambiguous_image
+python main.py --app wide_image --prompts_file data/wide_image_prompts.json --tag wide_images
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guidance import load_app
+from utils.errors import UserError, exit_with
+from utils.model_source import open_source
+from utils.options import Options, parse_options
+from utils.run_folder import Picture, RunFolder
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+    from guidance.base_model import BaseModel
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        0, or 1 when a picture failed.
+
+    Raises:
+        SystemExit: code 2 for a mistake of the user, told in one sentence.
+    """
+    try:
+        return run(parse_options(argv))
+    except UserError as error:
+        exit_with("main.py", error)
+
+
+def run(options: Options) -> int:
+    """Make all pictures of a run that are not finished yet; return the exit code."""
+    if options.prompts_file is not None:
+        options.requests()  # a malformed file is told before anything slow is imported
+    family, reason = choose_family(options)
+    options = options.with_defaults(family)
+    requests = options.requests()
+    sources = {
+        name: open_source(getattr(options, name), components, options.revision, name)
+        for name, components in options.PATHS.items()
+    }
+    options, requests = options.fit(sources, requests)
+    warnings = options.warn_of_words(sources, requests)
+
+    from accelerate import PartialState
+
+    from utils.runtime import Runtime
+
+    state = PartialState(cpu=options.device == "cpu")
+    runtime = Runtime.from_options(options, state)
+    header = {
+        "app": options.app,
+        "options": {**options.decisive(), "dtype": str(runtime.dtype).removeprefix("torch.")},
+        "model": {"family": family, "sources": {name: source.identity() for name, source in sources.items()}},
+    }
+    folder = RunFolder(output_path(options, state), header)
+    folder.check()
+    if state.is_main_process:
+        print(f"Model: {reason}")
+        for warning in warnings:
+            print(f"main.py: warning: {warning}", file=sys.stderr)
+
+    model = load_app(options.app).load(options, sources, runtime)
+    with state.main_process_first():
+        todo = folder.open(requests, options.list_files, str(runtime.device), options.seed)
+    state.wait_for_everyone()  # everyone has read what is still to do before anyone finishes a picture
+    if state.is_main_process:
+        print(f"{len(requests) - len(todo)} of {len(requests)} pictures are finished already in {folder.path}")
+    failures = make_pictures(model, folder, todo, options, state) if todo else {}
+    for name, failure in failures.items():
+        print(f"main.py: failed: {name}: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def choose_family(options: Options) -> tuple[str, str]:
+    """Choose between the pretrained and the embedded model.
+
+    Returns:
+        The family, a key of ``options.DEFAULTS``, and one line that says which, why, and how to choose.
+    """
+    pretrained = options.FAMILY
+    if options.model != "auto":
+        return options.model, f"{options.model}, as --model says."
+    if options.has_path:
+        return pretrained, f"{pretrained}, since a path was given (--model tiny takes the embedded model)."
+
+    from utils.runtime import accelerator_present
+
+    if options.device != "cpu" and accelerator_present():
+        return pretrained, f"{pretrained}, since a GPU is present (--model tiny takes the small embedded model)."
+    why = "since no GPU is used" if options.device == "cpu" else "since no GPU is present"
+    return "tiny", f"the small embedded one, {why} (--model {pretrained} takes the pretrained model)."
+
+
+def output_path(options: Options, state: "PartialState") -> Path:
+    """Return the folder of the run; all processes agree on its time stamp, if it has one."""
+    path = Path(options.save_top_dir) / options.tag
+    if not options.save_dir_now:
+        return path
+
+    from accelerate.utils import broadcast_object_list
+
+    stamp = [time.strftime("%Y-%m-%d-%H%M%S")]
+    if state.num_processes > 1:
+        broadcast_object_list(stamp)
+    return path.with_name(f"{path.name}_{stamp[0]}")
+
+
+def make_pictures(
+    model: "BaseModel", folder: RunFolder, todo: list[Picture], options: Options, state: "PartialState"
+) -> dict[str, str]:
+    """Make this process's share of the pictures; return the failed ones with their errors."""
+    from tqdm import tqdm
+
+    failures = {}
+    with state.main_process_first():  # the others find the embeddings that the first one encoded
+        model.encode([prompt for picture in todo for prompt in picture["prompts"]])
+    with state.split_between_processes(todo) as share:
+        for picture in tqdm(share, desc="pictures", unit="picture", disable=len(share) < 2):
+            started = time.monotonic()
+            try:
+                make_picture(model, folder, picture, options)
+                folder.record(picture, status="done", error=None, seconds=round(time.monotonic() - started, 2))
+            except Exception as error:  # one picture's failure must not stop the others
+                failures[picture["name"]] = f"{type(error).__name__}: {error}"
+                record_failure(folder, picture, failures[picture["name"]])
+    return failures
+
+
+def make_picture(model: "BaseModel", folder: RunFolder, picture: Picture, options: Options) -> None:
+    """Make one picture and write its files; previews go to ``previews/`` where no score counts them."""
+    from safetensors.torch import save
+    from tqdm import tqdm
+
+    from utils.files import write_atomic
+    from utils.image_utils import save_png
+
+    previews = folder.path / "previews" / picture["name"]
+    bar = tqdm(desc=picture["name"][:40], unit="step", leave=False)
+    for state in model.generate(tuple(picture["prompts"]), picture["seed"]):
+        bar.reset(state.steps) if state.step == 1 else None
+        bar.update()
+        if options.log_step and state.step % options.log_step == 0:
+            previews.mkdir(parents=True, exist_ok=True)
+            save_png(previews / f"stage_{state.stage}_step_{state.step:04d}.png", model.preview(state))
+    bar.close()
+    images = model.render(state, picture["files"])
+    for entry in picture["files"]:
+        if entry["role"] == "latents":
+            write_atomic(folder.path / entry["file"], save(model.latents()))
+        else:
+            save_png(folder.path / entry["file"], images[entry["file"]])
+
+
+def record_failure(folder: RunFolder, picture: Picture, failure: str) -> None:
+    """Enter a failure in ``run.json``; a full disk, the usual cause, may refuse even that."""
+    try:
+        folder.record(picture, status="failed", error=failure)
+    except OSError as error:
+        print(f"main.py: warning: the failure could not be recorded: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

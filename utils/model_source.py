@@ -1,0 +1,206 @@
+"""Where weights come from: a folder, or a repository of the Hub that is brought into the local cache first.
+
+Everything after this module sees a local folder in the Hub's layout. Nothing here imports torch, and only small
+configuration files are read before :meth:`ModelSource.fetch` brings the weights.
+"""
+
+import functools
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from utils.errors import UserError
+
+CONFIGS = ("*.json", "*/*.json", "*/*.txt", "*/*.model")
+CONFIG_NAMES = {"scheduler": "scheduler_config.json", "image_noising_scheduler": "scheduler_config.json",
+                "tokenizer": "tokenizer_config.json"}  # fmt: skip
+WITHOUT_WEIGHTS = ("scheduler", "image_noising_scheduler", "tokenizer")
+HUB_TIMEOUT = 10.0  # seconds
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model folder in the Hub's layout.
+
+    Attributes:
+        name: the id or folder as the user wrote it.
+        folder: where its configuration files lie; its weights too, after :meth:`fetch`.
+        components: subfolders that the run needs.
+        commit: of the Hub; None for a plain folder.
+        files: relative paths of all files that the source offers.
+    """
+
+    name: str
+    folder: Path
+    components: tuple[str, ...]
+    commit: str | None = None
+    files: frozenset[str] = field(default=frozenset(), repr=False)
+
+    def config(self, component: str) -> dict[str, Any]:
+        """Return the configuration of a component, such as ``unet``.
+
+        Raises:
+            UserError: the file is missing or no JSON.
+        """
+        path = self.folder / component / CONFIG_NAMES.get(component, "config.json")
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.name}: {component}/{path.name} cannot be read: give a complete model.") from error
+
+    def words(self) -> dict[str, list[str]] | None:
+        """Return the closed vocabulary of an embedded model, or None for a model that reads any text."""
+        path = self.folder / "words.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def weight_variant(self, preferred: str, half: bool) -> str | None:
+        """Choose the weight files: ``NAME`` of ``model.NAME.safetensors``, or None for ``model.safetensors``.
+
+        Args:
+            preferred: a name, "none", or "auto": fp16 files for a 16-bit run, the plain ones otherwise, whichever
+                exist.
+            half: whether the networks run in 16 bits.
+
+        Raises:
+            UserError: files of that kind are missing.
+        """
+        wanted = {"auto": ["fp16", None] if half else [None, "fp16"], "none": [None]}.get(preferred, [preferred])
+        for variant in wanted:
+            if not self._missing(variant):
+                return variant
+        lacking = ", ".join(self._missing(wanted[0]))
+        kind = f"{wanted[0]} safetensors" if wanted[0] else "safetensors"
+        raise UserError(f"{self.name} has no {kind} weights in {lacking}: {self._remedy(preferred)}")
+
+    def fetch(self, variant: str | None) -> Path:
+        """Bring the weights of the needed components into the local cache; return the folder.
+
+        Raises:
+            UserError: the Hub cannot be reached or refuses.
+        """
+        if self.commit is None:
+            return self.folder
+        wanted = [name for component in self._weighted() for name in self._weights(component, variant)]
+        return _download(self.name, self.commit, wanted)
+
+    def identity(self) -> dict[str, str | None]:
+        """Return what ``run.json`` keeps of the source: its name and its commit or the hash of its files."""
+        return {"name": self.name, "commit": self.commit, "sha256": None if self.commit else self._content_hash}
+
+    @functools.cached_property
+    def _content_hash(self) -> str:
+        total = hashlib.sha256()
+        for name in sorted(self.files):
+            if name.split("/")[0] in self.components and name.endswith((".json", ".txt", ".model", ".safetensors")):
+                with (self.folder / name).open("rb") as stream:
+                    total.update(f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+        return total.hexdigest()
+
+    def _weighted(self) -> list[str]:
+        return [component for component in self.components if component not in WITHOUT_WEIGHTS]
+
+    def _weights(self, component: str, variant: str | None) -> list[str]:
+        """Return the safetensors files of a component: ``x.safetensors``, ``x.fp16.safetensors``, or their shards."""
+        found = []
+        for name in sorted(self.files):
+            folder, _, file = name.rpartition("/")
+            if folder == component and file.endswith(".safetensors"):
+                marks = file.removesuffix(".safetensors").split(".", 1)[1:]  # "model.fp16-00001-of-00002"
+                if (marks[0].split("-")[0] if marks else None) == variant:
+                    found.append(name)
+        return found
+
+    def _missing(self, variant: str | None) -> list[str]:
+        return [component for component in self._weighted() if not self._weights(component, variant)]
+
+    def _remedy(self, preferred: str) -> str:
+        if preferred not in ("auto", "none"):
+            return "take --variant auto, or weights that have such files."
+        return "pickled weights are not loaded: take a model with safetensors files."
+
+
+def open_source(name: str, components: tuple[str, ...], revision: str | None, option: str) -> ModelSource:
+    """Find a model and check that its layout has what the run needs; no weights are read.
+
+    Args:
+        name: folder, or ``owner/repository`` of the Hub.
+        components: needed subfolders.
+        revision: branch, tag or commit of the Hub.
+        option: the option that gave ``name``, for messages.
+
+    Raises:
+        UserError: no such folder or repository, no access, the Hub out of reach, or a component missing.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        if revision is not None:
+            raise UserError(f"--revision {revision} is for a Hub id, --{option} {name} is a folder: leave it out.")
+        source = ModelSource(name, folder, components, None, _list_files(folder))
+    elif name.count("/") == 1 and not name.startswith((".", "~", "/")):
+        source = _open_repository(name, components, revision, option)
+    else:
+        raise UserError(f"--{option} {name}: no such folder: give a model folder or a Hub id such as owner/name.")
+    for component in components:
+        if not any(file.startswith(f"{component}/") for file in source.files):
+            raise UserError(f"--{option} {name} has no {component}/ folder: give a complete model in the Hub's layout.")
+    return source
+
+
+def _list_files(folder: Path) -> frozenset[str]:
+    return frozenset(path.relative_to(folder).as_posix() for path in folder.glob("**/*") if path.is_file())
+
+
+def _open_repository(name: str, components: tuple[str, ...], revision: str | None, option: str) -> ModelSource:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        info = HfApi().model_info(name, revision=revision, timeout=HUB_TIMEOUT)
+    except RevisionNotFoundError as error:
+        raise UserError(f"--revision {revision} does not exist in {name}: see its page on the Hub.") from error
+    except RepositoryNotFoundError as error:
+        if cached := _cached(name, components, revision):
+            return cached
+        raise UserError(
+            f"--{option} {name}: the Hub shows no such repository: it was deleted, renamed, or is private; "
+            "check the name, log in (hf auth login) if it is yours, or give another model."
+        ) from error
+    except (OSError, OfflineModeIsEnabled) as error:
+        if cached := _cached(name, components, revision):
+            return cached
+        raise UserError(
+            f"--{option} {name}: the Hub cannot be reached and the model is not in the local cache: connect, give a "
+            "folder, or take the embedded model (--model tiny)."
+        ) from error
+    folder = _download(name, info.sha, list(CONFIGS))
+    return ModelSource(name, folder, components, info.sha, frozenset(file.rfilename for file in info.siblings))
+
+
+def _cached(name: str, components: tuple[str, ...], revision: str | None) -> ModelSource | None:
+    """Return a repository that an earlier run brought here; it may be gone from the Hub by now."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    return ModelSource(name, folder, components, folder.name, _list_files(folder))
+
+
+def _download(name: str, commit: str, patterns: list[str]) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=commit, allow_patterns=patterns))
+    except GatedRepoError as error:
+        raise UserError(
+            f"{name} is gated: accept its licence on https://huggingface.co/{name} (for DeepFloyd on the card of "
+            "DeepFloyd/IF-I-XL-v1.0), then log in with hf auth login."
+        ) from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(f"{name} could not be downloaded ({type(error).__name__}): check the connection and the disk, "
+                        "then run the same command again.") from error  # fmt: skip

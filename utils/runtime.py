@@ -1,0 +1,103 @@
+"""Where networks run and in which number format: decided once per process, here."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import PartialState, cpu_offload_with_hook
+
+from utils.errors import UserError
+from utils.options import Options
+
+ALLOWED_DTYPES = {
+    "cpu": ("float32", "bfloat16"),
+    "mps": ("float32",),
+    "cuda": ("float16", "bfloat16", "float32"),
+    "xpu": ("bfloat16", "float16", "float32"),
+}  # the first is what --dtype auto takes
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Device, number format and memory policy of one process.
+
+    Attributes:
+        device: of the networks and of the state.
+        dtype: of the networks; state, averages and schedule are float32 or better everywhere.
+        offload: keep networks in main memory between their turns.
+        variant: as :meth:`utils.model_source.ModelSource.weight_variant` takes it.
+    """
+
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    offload: bool = False
+    variant: str = "auto"
+
+    @classmethod
+    def from_options(cls, options: Options, state: PartialState) -> "Runtime":
+        """Choose device and dtype for this process.
+
+        Raises:
+            UserError: a device that is not here, or a dtype that it does not run.
+        """
+        device = _choose_device(options, state)
+        allowed = ALLOWED_DTYPES[device.type]
+        name = allowed[0] if options.dtype == "auto" else options.dtype
+        if name not in allowed:
+            raise UserError(f"--dtype {name} does not run on {device.type}: take {' or '.join(allowed)}.")
+        return cls(device, getattr(torch, name), options.offload, options.variant)
+
+    @property
+    def half(self) -> bool:
+        """True where networks run in 16 bits."""
+        return self.dtype != torch.float32
+
+    def place(self, module: torch.nn.Module) -> torch.nn.Module:
+        """Freeze a network and, unless it is to be offloaded, move it to the device."""
+        module = module.eval().requires_grad_(False)
+        return module if self.offload else module.to(self.device)
+
+    def offload_in_turn(self, modules: list[torch.nn.Module]) -> None:
+        """With ``--offload``, let each network move to the device for its turn and push the one before it out."""
+        if not self.offload:
+            return
+        hooks = [cpu_offload_with_hook(module, self.device)[1] for module in modules]
+        for before, hook in zip([hooks[-1], *hooks[:-1]], hooks, strict=True):
+            if before is not hook:
+                hook.hook.prev_module_hook = before
+
+
+def accelerator_present() -> bool:
+    """Return whether a GPU of any kind is here."""
+    return torch.cuda.is_available() or torch.xpu.is_available() or torch.backends.mps.is_available()
+
+
+def cache_folder() -> Path:
+    """Return the folder of cached text embeddings: ``$DIFFUSION_SYNC_CACHE`` or one in the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "diffusion_synchronization"
+    return Path(os.environ.get("DIFFUSION_SYNC_CACHE", default))
+
+
+def _choose_device(options: Options, state: PartialState) -> torch.device:
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "xpu": torch.xpu.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    kind = options.device if options.device != "auto" else next(name for name, here in present.items() if here)
+    if not present[kind]:
+        here = ", ".join(name for name, is_here in present.items() if is_here)
+        raise UserError(f"--device {kind} is not on this machine: take auto or one of {here}.")
+    if kind in ("cpu", "mps"):
+        if options.gpu is not None:
+            raise UserError(f"--gpu {options.gpu}: this run uses {kind}, which has no numbered GPUs: leave it out.")
+        return torch.device(kind)
+    if options.gpu is not None and state.num_processes > 1:
+        raise UserError(f"--gpu {options.gpu} with {state.num_processes} processes: each has its own: leave it out.")
+    count = getattr(torch, kind).device_count()
+    index = state.local_process_index if options.gpu is None else options.gpu
+    if index >= count:
+        raise UserError(f"GPU {index} was asked for, this machine has {count}: give --gpu 0 to {count - 1}.")
+    return torch.device(kind, index)
