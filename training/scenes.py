@@ -1,0 +1,580 @@
+"""Eleven kinds of wide landscapes, drawn procedurally as strips that look alike everywhere along their length.
+
+Every strip is 128 px high. Nothing in it depends on the horizontal position, so a random crop of a strip is as good a
+picture of the scene as any other, and light always comes from the left, so neighbouring crops agree.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from training.landscape_captions import captions
+
+__all__ = ["HEIGHT", "SCENES", "captions", "draw_pool", "draw_strip"]
+
+HEIGHT = 128
+_SCALE = 2  # strips are drawn this much larger and then averaged down
+
+Colour = tuple[float, float, float]
+Point = tuple[float, float]
+
+
+class Strip:
+    """A canvas in units of final pixels: x to the right, y down, colours in [0, 255]."""
+
+    def __init__(self, rng: np.random.Generator, width: int):
+        self.rng, self.width = rng, width
+        self.image = Image.new("RGB", (width * _SCALE, HEIGHT * _SCALE))
+        self.pen = ImageDraw.Draw(self.image)
+        self.x = (np.arange(width * _SCALE) + 0.5) / _SCALE
+        self.y = (np.arange(HEIGHT * _SCALE) + 0.5)[:, None] / _SCALE
+
+    def finish(self) -> np.ndarray:
+        """Return the picture averaged down, uint8 [128, width, 3]."""
+        return np.asarray(self.image.reduce(_SCALE))
+
+    def polygon(self, points: Sequence[Point], colour: Colour) -> None:
+        """Fill a polygon."""
+        self.pen.polygon([(x * _SCALE, y * _SCALE) for x, y in points], fill=_ink(colour))
+
+    def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
+        """Fill an ellipse around a centre."""
+        box = ((x - rx) * _SCALE, (y - ry) * _SCALE, (x + rx) * _SCALE, (y + ry) * _SCALE)
+        self.pen.ellipse(box, fill=_ink(colour))
+
+    def box(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
+        """Fill a rectangle."""
+        self.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], colour)
+
+    def line(self, points: Sequence[Point], width: float, colour: Colour) -> None:
+        """Draw a polyline with round joints."""
+        scaled = [(x * _SCALE, y * _SCALE) for x, y in points]
+        self.pen.line(scaled, fill=_ink(colour), width=max(1, round(width * _SCALE)), joint="curve")
+
+    def paint(self, colour: np.ndarray, opacity: np.ndarray | float) -> None:
+        """Lay colours [h, w, 3] or broadcastable over the canvas with an opacity [h, w] in [0, 1]."""
+        base = np.asarray(self.image, np.float32)
+        alpha = np.broadcast_to(np.asarray(opacity, np.float32), base.shape[:2])[..., None]
+        mixed = base + alpha * (np.asarray(colour, np.float32) - base)
+        self.image = Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
+        self.pen = ImageDraw.Draw(self.image)
+
+    def gradient(self, stops: Sequence[tuple[float, Colour]]) -> np.ndarray:
+        """Return colours [h, 1, 3] that pass through ``(y, colour)`` stops from top to bottom."""
+        ys = [y for y, _ in stops]
+        return np.stack([np.interp(self.y, ys, [c[i] for _, c in stops]) for i in range(3)], axis=-1)
+
+    def below(self, top: np.ndarray, stops: Sequence[tuple[float, Colour]]) -> None:
+        """Fill everything below a curve [w] with a vertical gradient."""
+        self.paint(self.gradient(stops), (self.y > top).astype(np.float32))
+
+    def curve(self, period: float, octaves: int = 1) -> np.ndarray:
+        """Return smooth noise in about [-1, 1] along the strip, [w]."""
+        total, weight = np.zeros_like(self.x), 0.0
+        for octave in range(octaves):
+            step, gain = period / 2**octave, 0.5**octave
+            knots = self.rng.uniform(-1, 1, int(self.width / step) + 3)
+            at = self.x / step + self.rng.uniform()
+            low, part = at.astype(int), at % 1
+            part = part * part * (3 - 2 * part)
+            total += gain * (knots[low] * (1 - part) + knots[low + 1] * part)
+            weight += gain
+        return total / weight * 1.3
+
+    def cloud(self, size_x: float, size_y: float) -> np.ndarray:
+        """Return smooth noise in [0, 1] over the canvas, [h, w]."""
+        shape = (int(HEIGHT / size_y) + 2, int(self.width / size_x) + 2)
+        small = Image.fromarray(self.rng.uniform(0, 255, shape).astype(np.uint8))
+        return np.asarray(small.resize(self.image.size, Image.Resampling.BICUBIC), np.float32) / 255
+
+    def along(self, spacing: float, jitter: float = 0.35) -> np.ndarray:
+        """Return positions about ``spacing`` apart that cover the strip and a little more, in random order."""
+        places = np.arange(-2 * spacing, self.width + 2 * spacing, spacing) + self.rng.uniform(0, spacing)
+        return self.rng.permutation(places + self.rng.uniform(-jitter, jitter, len(places)) * spacing)
+
+    def pick(self, colours: Sequence[Colour], spread: float = 10.0) -> Colour:
+        """Return one of the colours, a little lighter or darker."""
+        red, green, blue = colours[self.rng.integers(len(colours))]
+        shift = self.rng.uniform(-spread, spread)
+        return red + shift, green + shift, blue + shift
+
+
+def _ink(colour: Colour) -> tuple[int, int, int]:
+    red, green, blue = (int(np.clip(value, 0, 255)) for value in colour)
+    return red, green, blue
+
+
+def _mix(first: Colour, second: Colour, part: float) -> Colour:
+    red, green, blue = (a + (b - a) * part for a, b in zip(first, second, strict=True))
+    return red, green, blue
+
+
+def _clouds(strip: Strip, bottom: float, colour: Colour, strength: float = 0.9) -> None:
+    field = 0.65 * strip.cloud(46, 12) + 0.35 * strip.cloud(20, 6)
+    strip.paint(colour, strength * np.clip((field - 0.52) * 5, 0, 1) * np.clip((bottom - strip.y) / 20, 0, 1))
+
+
+def _flank(strip: Strip, start: Point, end: Point, rough: float, parts: int = 6) -> list[Point]:
+    """Return a jagged line from a summit down to a foot."""
+    at = np.linspace(0, 1, parts + 1)
+    shift = strip.rng.uniform(-rough, rough, parts + 1) * np.sin(np.pi * at) ** 0.5
+    xs = start[0] + (end[0] - start[0]) * at + shift
+    ys = start[1] + (end[1] - start[1]) * at
+    return list(zip(xs.tolist(), ys.tolist(), strict=True))
+
+
+def _peak(strip: Strip, summit: Point, base: float, half: float, faces: tuple[Colour, Colour], snow: float) -> None:
+    """Draw a mountain with a bright left face, a dark right face and snow on the upper part."""
+    x, top = summit
+    rough = half * 0.12
+    left = _flank(strip, summit, (x - half * strip.rng.uniform(0.8, 1.2), base), rough)
+    middle = _flank(strip, summit, (x + half * strip.rng.uniform(-0.1, 0.3), base), rough * 1.6)
+    right = _flank(strip, summit, (x + half * strip.rng.uniform(0.8, 1.2), base), rough)
+    strip.polygon(left + middle[::-1], faces[0])
+    strip.polygon(middle + right[::-1], faces[1])
+    if snow > 0:
+        _snow(strip, (left, middle, right), top + snow)
+
+
+def _snow(strip: Strip, lines: tuple[list[Point], list[Point], list[Point]], level: float) -> None:
+    left, middle, right = ([p for p in line if p[1] < level] or line[:1] for line in lines)
+    (xl, yl), (xm, ym), (xr, _) = left[-1], middle[-1], right[-1]
+    dip = 0.25 * (ym - lines[0][0][1]) + 2
+    hem = [((xl * 2 + xm) / 3, yl + dip), ((xl + xm * 2) / 3, ym - dip)]
+    strip.polygon([*left, *hem, *middle[::-1]], (250, 248, 255))
+    strip.polygon([*middle, ((xm + xr) / 2, ym - dip), *right[::-1]], (176, 184, 226))
+
+
+def _range(
+    strip: Strip, spacing: float, tops: tuple[float, float], base: float, faces: tuple[Colour, Colour], snow: float = 0
+) -> None:
+    """Draw a chain of mountains, the tall ones behind the low ones."""
+    places = strip.along(spacing)
+    heights = np.sort(strip.rng.uniform(*tops, len(places)))
+    for x, top in zip(places, heights, strict=True):
+        half = (base - top) * strip.rng.uniform(0.75, 1.05)
+        shift = strip.rng.uniform(-8, 8)
+        shaded = tuple((red + shift, green + shift, blue + shift) for red, green, blue in faces)
+        _peak(strip, (x, top), base, half, shaded, snow * strip.rng.uniform(0.6, 1.2))
+
+
+def twilight(strip: Strip) -> None:
+    """Snowy peaks in front of a purple and orange sky."""
+    sky = [(0, (38, 28, 84)), (28, (104, 54, 132)), (52, (206, 92, 128)), (72, (255, 160, 98)), (90, (255, 214, 140))]
+    strip.paint(strip.gradient(sky), 1.0)
+    _clouds(strip, 60, (148, 66, 124), 0.7)
+    _range(strip, 62, (34, 58), 112, ((128, 98, 156), (70, 52, 112)), snow=26)
+    _range(strip, 54, (72, 88), 126, ((82, 64, 120), (46, 36, 84)))
+    strip.below(106 + 5 * strip.curve(70, 2), [(98, (44, 34, 70)), (128, (18, 14, 36))])
+
+
+def canyon(strip: Strip) -> None:
+    """Banded red mesas under a sunset sky."""
+    sky = [(0, (92, 84, 156)), (22, (222, 118, 128)), (40, (255, 170, 96)), (58, (255, 226, 150))]
+    strip.paint(strip.gradient(sky), 1.0)
+    _clouds(strip, 42, (255, 140, 110), 0.8)
+    _mesa(strip, (48, 10, 90), [(204, 128, 122), (188, 110, 116)], 9)
+    _mesa(strip, (66, 16, 110), [(226, 124, 66), (196, 88, 54), (240, 158, 88)], 8)
+    _mesa(strip, (96, 16, 130), [(168, 68, 44), (132, 46, 38), (190, 92, 52)], 8)
+
+
+def _mesa(strip: Strip, shape: tuple[float, float, float], bands: list[Colour], thickness: float) -> None:
+    middle, rise, period = shape
+    field = strip.curve(period, 2) * 1.4
+    steps = np.floor(field * 1.5) + np.clip((field * 1.5 % 1 - 0.72) / 0.28, 0, 1)
+    top = middle - rise * steps / 1.5 + strip.curve(9) * 0.6
+    layer = ((strip.y + 2.0 * strip.curve(60)) / thickness).astype(int)
+    colours = np.asarray([bands[i] for i in strip.rng.integers(0, len(bands), 64)], np.float32)
+    for i in range(1, 64):
+        if (colours[i] == colours[i - 1]).all():
+            colours[i] = bands[(bands.index(tuple(colours[i].tolist())) + 1) % len(bands)]
+    buttress = np.clip(strip.curve(14) * 4, -1, 1) * 20
+    face = colours[np.clip(layer, 0, 63)] + buttress[None, :, None]
+    rim = (strip.y - top < 3)[..., None] * 34.0
+    strip.paint(face + rim, (strip.y > top).astype(np.float32))
+
+
+def city(strip: Strip) -> None:
+    """Skyscrapers with lit windows at night, mirrored in a river."""
+    strip.paint(strip.gradient([(0, (8, 8, 34)), (56, (44, 28, 92)), (100, (138, 70, 122))]), 1.0)
+    for x in strip.along(18):
+        top, half = strip.rng.uniform(34, 78), strip.rng.uniform(8, 14)
+        strip.box(x - half, top, x + half, 110, strip.pick([(50, 40, 98), (62, 48, 112)], 5))
+    for x in strip.along(25, 0.25):
+        _tower_block(strip, x)
+    strip.box(0, 106, strip.width, 110, (232, 170, 86))
+    _mirror(strip, 109, (10, 12, 44), 0.45)
+
+
+def _tower_block(strip: Strip, x: float) -> None:
+    rng = strip.rng
+    columns, top = int(rng.integers(2, 5)), rng.uniform(20, 84)
+    half = columns * 3.5 + 2
+    wall = strip.pick([(16, 18, 44), (26, 22, 54), (18, 30, 58)], 4)
+    roof = rng.integers(4)
+    if roof == 0:
+        strip.polygon([(x - half, top), (x, top - 12), (x + half, top)], wall)
+    elif roof == 1:
+        strip.box(x - half / 2, top - 7, x + half / 2, top, wall)
+        strip.line([(x, top - 16), (x, top - 6)], 1.5, wall)
+    strip.box(x - half, top, x + half, 110, wall)
+    strip.box(x - half, top, x - half + 1.5, 110, _mix(wall, (120, 130, 200), 0.5))
+    light = strip.pick([(255, 220, 120), (255, 200, 96), (255, 236, 170), (170, 214, 255)], 5)
+    for column in range(columns):
+        left = x - half + 3.5 + column * 7
+        for row in np.arange(top + 4, 102, 8):
+            if rng.uniform() < 0.62:
+                strip.box(left, row, left + 4, row + 5, light)
+
+
+def _mirror(strip: Strip, shore: int, colour: Colour, depth: float) -> None:
+    """Reflect what stands above the shore line in rippled water below it."""
+    pixels = np.asarray(strip.image.filter(ImageFilter.GaussianBlur(_SCALE)), np.float32)
+    line = shore * _SCALE
+    count = HEIGHT * _SCALE - line
+    rows = np.clip(line - 1 - (np.arange(count) * 1.3).astype(int), 0, line - 1)
+    canvas = np.asarray(strip.image, np.float32).copy()
+    canvas[line:] = pixels[rows]
+    strip.paint(canvas, 1.0)
+    ripple = 0.18 * (np.sin(strip.y * 1.3 + 2.5 * strip.curve(50)) > 0.3)
+    strip.paint(np.asarray(colour, np.float32), np.where(strip.y >= shore, depth + ripple, 0.0))
+
+
+def beach(strip: Strip) -> None:
+    """Palms and boats at the sea in the glow of sunrise."""
+    sky = [(0, (112, 132, 206)), (22, (214, 146, 188)), (42, (255, 168, 120)), (58, (255, 226, 132))]
+    strip.paint(strip.gradient(sky), 1.0)
+    _clouds(strip, 48, (255, 196, 176), 0.8)
+    strip.below(np.full_like(strip.x, 58), [(58, (250, 190, 120)), (70, (112, 150, 184)), (96, (40, 148, 172))])
+    wave = np.sin(strip.y**0.5 * 13 + 2.2 * strip.curve(40)) > 0.72
+    strip.paint(np.float32((255, 226, 170)), 0.45 * wave * ((strip.y > 60) & (strip.y < 90)))
+    for x in strip.along(190):
+        _boat(strip, x, strip.rng.uniform(66, 74))
+    shore = 95 + 4 * strip.curve(60, 2)
+    strip.below(shore - 4, [(85, (255, 252, 244)), (105, (255, 246, 232))])
+    strip.below(shore, [(90, (176, 128, 80)), (104, (236, 190, 112)), (128, (250, 208, 126))])
+    for x in strip.along(120):
+        _palm(strip, x, strip.rng.uniform(108, 122))
+
+
+def _boat(strip: Strip, x: float, y: float) -> None:
+    strip.polygon([(x - 1, y - 20), (x - 1, y - 3), (x - 10, y - 3)], (255, 250, 240))
+    strip.polygon([(x + 1, y - 22), (x + 1, y - 3), (x + 11, y - 3)], (238, 214, 206))
+    strip.polygon([(x - 12, y - 2), (x + 12, y - 2), (x + 8, y + 4), (x - 8, y + 4)], (120, 54, 44))
+
+
+def _palm(strip: Strip, x: float, foot: float) -> None:
+    rng = strip.rng
+    height, lean = rng.uniform(58, 74), rng.uniform(-16, 16)
+    at = np.linspace(0, 1, 12)
+    trunk = [(x + lean * t**1.6, foot - height * t) for t in at.tolist()]
+    for width, (px, py) in zip(np.linspace(3.4, 2.0, 12).tolist(), trunk, strict=True):
+        strip.ellipse(px, py, width, height / 16, (98, 64, 44))
+    top_x, top_y = trunk[-1]
+    for angle in np.deg2rad([-8, 30, 65, 115, 150, 188]) + rng.uniform(-0.12, 0.12, 6):
+        _frond(strip, (top_x, top_y), angle, strip.pick([(34, 92, 50), (24, 72, 48), (56, 116, 52)], 6))
+
+
+def _frond(strip: Strip, root: Point, angle: float, colour: Colour) -> None:
+    reach = np.linspace(0, 25, 9)
+    xs = root[0] + np.cos(angle) * reach
+    ys = root[1] - np.sin(angle) * reach + reach**2 / 38
+    wide = 3.6 * np.sin(np.pi * np.linspace(0.08, 1, 9)) ** 0.7 + 0.4
+    upper = list(zip(xs.tolist(), (ys - wide * 0.6).tolist(), strict=True))
+    lower = list(zip(xs.tolist(), (ys + wide).tolist(), strict=True))
+    strip.polygon(upper + lower[::-1], colour)
+
+
+def dunes(strip: Strip) -> None:
+    """Smooth dunes, each with a bright and a shadowed side."""
+    strip.paint(strip.gradient([(0, (64, 138, 218)), (34, (140, 194, 234)), (62, (250, 226, 178))]), 1.0)
+    rows = [(58, 78, 64, 0.35), (74, 96, 84, 0.15), (96, 128, 110, 0.0)]
+    for top, base, spacing, haze in rows:
+        for x in strip.along(spacing):
+            _dune(strip, x, top + strip.rng.uniform(-9, 9), base + 34, spacing * 1.1, haze)
+
+
+def _dune(strip: Strip, x: float, top: float, base: float, half: float, haze: float) -> None:
+    lit = _mix(strip.pick([(240, 184, 96), (246, 194, 108)], 6), (250, 226, 178), haze)
+    dark = _mix(strip.pick([(158, 96, 52), (168, 104, 58)], 5), (250, 226, 178), haze)
+    at = np.linspace(0, 1, 24)
+    sag = at**0.75 * (1 - 0.25 * np.sin(np.pi * at))
+    ys = (top + (base - top) * sag**1.25).tolist()
+    left = list(zip((x - half * at * 1.25).tolist(), ys, strict=True))
+    right = list(zip((x + half * at).tolist(), ys, strict=True))
+    bend = strip.rng.uniform(0.12, 0.28) * half
+    ridge = list(zip((x + bend * np.sin(4.2 * at) * (0.4 + at)).tolist(), ys, strict=True))
+    strip.polygon(left + ridge[::-1], lit)
+    strip.polygon(ridge + right[::-1], dark)
+    strip.line(ridge, 1.2, _mix(lit, (255, 240, 190), 0.6))
+
+
+def forest(strip: Strip) -> None:
+    """Dense red, orange and golden trees."""
+    strip.paint(strip.gradient([(0, (150, 196, 230)), (60, (236, 232, 214))]), 1.0)
+    strip.below(84 + 3 * strip.curve(60), [(80, (150, 96, 48)), (128, (202, 124, 48))])
+    rows = [(15, 30, 84, 0.4), (24, 42, 98, 0.15), (40, 52, 117, 0.0)]
+    for spacing, middle, foot, haze in rows:
+        for x in strip.along(spacing):
+            _tree(strip, x, (middle + strip.rng.uniform(-7, 7), foot + strip.rng.uniform(-3, 3)), spacing * 0.5, haze)
+
+
+def _tree(strip: Strip, x: float, span: Point, radius: float, haze: float) -> None:
+    middle, foot = span
+    far = (214, 168, 128)
+    leaf = _mix(strip.pick([(204, 44, 34), (226, 98, 28), (240, 150, 34), (238, 184, 52), (176, 50, 36)], 8), far, haze)
+    bark = _mix((74, 46, 34), far, haze)
+    radius = max(radius, 9.0)
+    strip.polygon([(x - radius * 0.1, middle), (x + radius * 0.1, middle), (x + radius * 0.17, foot),
+                   (x - radius * 0.17, foot)], bark)  # fmt: skip
+    angles = np.linspace(0, 2 * np.pi, 7) + strip.rng.uniform(0, 1)
+    for shade, lift, size in ((0.28, 0.0, 0.62), (0.0, -0.18, 0.5)):
+        for angle in angles:
+            px, py = x + radius * 0.6 * np.cos(angle), middle + radius * 0.62 * np.sin(angle)
+            strip.ellipse(px + lift * radius, py + lift * radius, radius * size, radius * size,
+                          _mix(leaf, (70, 20, 24), shade))  # fmt: skip
+    for _ in range(4):
+        dx, dy = strip.rng.uniform(-0.7, 0.2, 2) * radius
+        strip.ellipse(x + dx, middle + dy, radius * 0.24, radius * 0.24, _mix(leaf, (255, 230, 150), 0.45))
+
+
+def town(strip: Strip) -> None:
+    """Gabled timber houses and towers along a cobbled street."""
+    strip.paint(strip.gradient([(0, (96, 160, 220)), (60, (220, 232, 236))]), 1.0)
+    _clouds(strip, 50, (250, 250, 250))
+    strip.below(70 + 6 * strip.curve(90, 2), [(60, (122, 164, 116)), (100, (92, 134, 92))])
+    for x in strip.along(150):
+        _spire(strip, x)
+    for x in strip.along(30, 0.2):
+        _house(strip, x, (strip.rng.uniform(58, 66), 96), 14, 0.3)
+    for x in strip.along(41, 0.12):
+        _house(strip, x, (strip.rng.uniform(72, 80), 110), 18, 0.0)
+    _cobbles(strip, 109)
+
+
+def _spire(strip: Strip, x: float) -> None:
+    top = strip.rng.uniform(36, 44)
+    strip.box(x - 9, top, x, 100, (206, 192, 166))
+    strip.box(x, top, x + 9, 100, (164, 148, 128))
+    strip.polygon([(x - 12, top), (x, top - 32), (x + 12, top)], (66, 84, 122))
+    strip.polygon([(x, top - 32), (x + 12, top), (x + 1, top)], (44, 58, 92))
+    strip.box(x - 3, top + 7, x + 3, top + 18, (54, 46, 54))
+
+
+def _house(strip: Strip, x: float, span: Point, half: float, haze: float) -> None:
+    top, foot = span
+    pale = (214, 206, 196)
+    wall = _mix(strip.pick([(246, 230, 196), (238, 206, 150), (232, 180, 150), (206, 216, 214)], 5), pale, haze)
+    roof = _mix(strip.pick([(190, 66, 44), (168, 54, 44), (206, 92, 52)], 6), pale, haze * 0.6)
+    beam, glass = _mix((96, 60, 42), pale, haze), _mix((58, 72, 104), pale, haze)
+    strip.box(x - half, top, x + half, foot, wall)
+    strip.box(x - half, top, x - half + 2, foot, beam)
+    strip.box(x + half - 2, top, x + half, foot, beam)
+    middle = (top + foot) / 2
+    strip.box(x - half, middle - 1, x + half, middle + 1, beam)
+    for left in (x - half * 0.62, x + half * 0.18):
+        strip.box(left, top + 4, left + half * 0.44, middle - 4, glass)
+    strip.box(x - half * 0.62, middle + 5, x - half * 0.18, foot - 5, glass)
+    strip.box(x + half * 0.15, middle + 4, x + half * 0.65, foot, beam)
+    peak = top - half * 1.35
+    strip.polygon([(x - half - 3, top + 1), (x, peak), (x + half + 3, top + 1)], roof)
+    strip.polygon([(x, peak), (x + half + 3, top + 1), (x + 3, top + 1)], _mix(roof, (60, 10, 30), 0.3))
+
+
+def _cobbles(strip: Strip, top: float) -> None:
+    strip.box(0, top, strip.width, HEIGHT, (104, 94, 92))
+    for row, y in enumerate(np.arange(top + 4, HEIGHT + 4, 6.5)):
+        for x in np.arange(-12, strip.width + 12, 12) + 6 * (row % 2):
+            strip.ellipse(x, y, 5.2, 2.7, strip.pick([(170, 158, 148), (150, 140, 136)], 8))
+
+
+def lake(strip: Strip) -> None:
+    """Layers of misty mountains and pines mirrored in still water."""
+    strip.paint(strip.gradient([(0, (146, 182, 212)), (70, (238, 242, 244))]), 1.0)
+    for spacing, tops, faces, mist in (
+        (74, (18, 34), ((170, 192, 212), (140, 166, 192)), 0.95),
+        (64, (36, 50), ((122, 156, 172), (92, 128, 150)), 0.9),
+        (56, (56, 64), ((74, 116, 122), (50, 90, 100)), 0.8),
+    ):
+        _range(strip, spacing, tops, 84, faces)
+        fade = np.clip((strip.y - tops[1] - 2) / (80 - tops[1]), 0, 1)
+        strip.paint(np.float32((236, 242, 244)), mist * fade * (0.7 + 0.3 * strip.cloud(40, 30)))
+    strip.below(80 + 1.0 * strip.curve(40), [(78, (44, 78, 76)), (86, (36, 64, 66))])
+    for x in strip.along(34, 0.5):
+        for shift in strip.rng.uniform(-10, 10, 2):
+            _pine(strip, x + shift, 82, strip.rng.uniform(14, 24))
+    _mirror(strip, 83, (120, 158, 184), 0.3)
+
+
+def _pine(strip: Strip, x: float, foot: float, height: float) -> None:
+    for level in range(3):
+        low = foot - height * level * 0.27
+        half = height * (0.3 - 0.07 * level)
+        strip.polygon([(x - half, low), (x, low - height * 0.46), (x, low)], (50, 96, 84))
+        strip.polygon([(x, low - height * 0.46), (x + half, low), (x, low)], (28, 62, 62))
+
+
+def great_wall(strip: Strip) -> None:
+    """A crenellated wall with watchtowers along green ridges."""
+    strip.paint(strip.gradient([(0, (100, 162, 220)), (60, (234, 232, 214))]), 1.0)
+    _clouds(strip, 40, (252, 250, 246))
+    _range(strip, 76, (22, 42), 100, ((150, 174, 190), (116, 142, 168)))
+    _range(strip, 66, (46, 62), 110, ((112, 150, 112), (74, 112, 90)))
+    crest = 74 + 15 * strip.curve(62)
+    _wall(strip, crest)
+    light = np.clip(np.gradient(crest, strip.x)[None, :] * -60, -26, 26)
+    green = strip.gradient([(60, (122, 150, 62)), (128, (44, 84, 40))]) + light[..., None]
+    strip.paint(green, (strip.y > crest + 9).astype(np.float32))
+    _range(strip, 60, (104, 116), 150, ((84, 122, 54), (48, 84, 44)))
+
+
+def _wall(strip: Strip, crest: np.ndarray) -> None:
+    stone, dark = (214, 186, 146), (150, 120, 96)
+    merlon = np.where((strip.x % 8) < 4.5, 4.0, 0.0)
+    strip.paint(np.float32(stone), ((strip.y > crest - 2 - merlon) & (strip.y < crest + 11)).astype(np.float32))
+    strip.paint(np.float32(dark), ((strip.y > crest + 3) & (strip.y < crest + 11)).astype(np.float32))
+    for x in np.sort(strip.along(96, 0.2)):
+        y = float(np.interp(x, strip.x, crest))
+        strip.box(x - 12, y - 22, x + 2, y + 16, stone)
+        strip.box(x + 2, y - 22, x + 12, y + 16, dark)
+        for left in (x - 14, x - 4, x + 6):
+            strip.box(left, y - 28, left + 7, y - 20, stone)
+        strip.box(x - 14, y - 22, x + 14, y - 19, (232, 206, 168))
+        strip.box(x - 7, y - 13, x - 1, y - 3, (74, 56, 50))
+
+
+def lavender(strip: Strip) -> None:
+    """Rows of purple bushes in front of hills, trees and farmhouses."""
+    strip.paint(strip.gradient([(0, (92, 158, 226)), (50, (236, 232, 226))]), 1.0)
+    _clouds(strip, 40, (254, 250, 248))
+    strip.below(44 + 6 * strip.curve(80, 2), [(38, (148, 168, 190)), (60, (160, 178, 178))])
+    strip.below(53 + 3 * strip.curve(60), [(48, (128, 166, 96)), (64, (98, 140, 78))])
+    for x in strip.along(76):
+        if strip.rng.uniform() < 0.3:
+            _farm(strip, x)
+        else:
+            _cypress(strip, x)
+    strip.box(0, 58, strip.width, HEIGHT, (92, 118, 66))
+    y, size = 61.0, 3.2
+    while y - size < HEIGHT:
+        _lavender_row(strip, y, size)
+        y, size = y + size * 2.5, size * 1.3
+
+
+def _lavender_row(strip: Strip, y: float, size: float) -> None:
+    for x in np.sort(strip.along(size * 1.5, 0.15)):
+        bush = strip.pick([(126, 72, 188), (112, 58, 176), (140, 84, 200)], 8)
+        strip.ellipse(x, y + size * 0.35, size, size * 0.85, _mix(bush, (40, 20, 80), 0.45))
+        strip.ellipse(x - size * 0.15, y, size * 0.86, size * 0.72, bush)
+        strip.ellipse(x - size * 0.35, y - size * 0.25, size * 0.42, size * 0.32, _mix(bush, (236, 200, 255), 0.5))
+
+
+def _cypress(strip: Strip, x: float) -> None:
+    height = strip.rng.uniform(24, 36)
+    strip.box(x - 1.5, 50, x + 1.5, 60, (86, 60, 44))
+    strip.ellipse(x, 56 - height / 2, 6, height / 2, (38, 82, 46))
+    strip.ellipse(x - 2, 55 - height / 2, 3, height / 2.6, (72, 122, 62))
+
+
+def _farm(strip: Strip, x: float) -> None:
+    strip.box(x - 15, 44, x + 15, 60, (240, 216, 172))
+    strip.polygon([(x - 18, 45), (x - 12, 34), (x + 12, 34), (x + 18, 45)], (202, 96, 62))
+    for left in (x - 11, x + 5):
+        strip.box(left, 48, left + 6, 55, (88, 104, 140))
+
+
+def reef(strip: Strip) -> None:
+    """Corals on the sea floor and fish in sunlit water."""
+    strip.paint(strip.gradient([(0, (120, 226, 236)), (40, (30, 150, 214)), (110, (10, 62, 142))]), 1.0)
+    ray = np.interp(strip.x[None, :] + 0.35 * strip.y, strip.x, np.clip(strip.curve(26) * 2 - 0.6, 0, 1))
+    strip.paint(np.float32((220, 255, 250)), 0.4 * ray * np.clip(1 - strip.y / 90, 0, 1))
+    strip.below(98 + 4 * strip.curve(60), [(94, (36, 96, 150)), (112, (40, 84, 128))])
+    for x in strip.along(16, 0.4):
+        _branch(strip, (x, 106), 0.0, 13, strip.pick([(60, 70, 150), (88, 64, 150), (30, 110, 150)], 8))
+    for x in strip.along(34):
+        _fish(strip, x, strip.rng.uniform(16, 74))
+    for x in strip.along(24, 0.4):
+        kind = strip.rng.integers(3)
+        (_brain, _coral, _tubes)[kind](strip, x, strip.rng.uniform(106, 114))
+    strip.below(115 + 3 * strip.curve(40), [(110, (246, 222, 168)), (128, (208, 172, 120))])
+
+
+def _branch(strip: Strip, root: Point, angle: float, length: float, colour: Colour) -> None:
+    tip = (root[0] + length * np.sin(angle), root[1] - length * np.cos(angle))
+    strip.line([root, tip], max(2.6, length * 0.34), colour)
+    strip.ellipse(*tip, max(1.6, length * 0.19), max(1.6, length * 0.19), colour)
+    if length > 7:
+        for turn in (-0.55, 0.5):
+            _branch(strip, tip, angle + turn + strip.rng.uniform(-0.15, 0.15), length * 0.74, colour)
+
+
+def _coral(strip: Strip, x: float, y: float) -> None:
+    colour = strip.pick([(255, 106, 120), (255, 150, 60), (246, 90, 190), (255, 206, 70)], 8)
+    _branch(strip, (x, y + 6), 0.0, strip.rng.uniform(13, 16), colour)
+
+
+def _brain(strip: Strip, x: float, y: float) -> None:
+    radius = strip.rng.uniform(10, 15)
+    colour = strip.pick([(236, 92, 60), (196, 74, 200), (244, 176, 60), (110, 200, 120)], 8)
+    strip.ellipse(x, y, radius, radius, _mix(colour, (40, 20, 80), 0.4))
+    strip.ellipse(x - radius * 0.12, y - radius * 0.12, radius * 0.85, radius * 0.85, colour)
+    strip.ellipse(x - radius * 0.35, y - radius * 0.4, radius * 0.34, radius * 0.28, _mix(colour, (255, 255, 255), 0.5))
+
+
+def _tubes(strip: Strip, x: float, y: float) -> None:
+    colour = strip.pick([(255, 214, 80), (190, 110, 230), (90, 220, 190)], 8)
+    for shift, height in zip((-8, 8, 0), strip.rng.uniform(12, 26, 3), strict=True):
+        strip.box(x + shift - 3.8, y - height, x + shift + 3.8, y + 8, _mix(colour, (30, 20, 80), 0.1 * (shift > 0)))
+        strip.ellipse(x + shift, y - height, 3.8, 2.2, _mix(colour, (40, 10, 60), 0.6))
+
+
+def _fish(strip: Strip, x: float, y: float) -> None:
+    size, way = strip.rng.uniform(8, 11), strip.rng.choice((-1.0, 1.0))
+    body = strip.pick([(255, 140, 30), (255, 214, 50), (250, 80, 90), (244, 244, 250)], 6)
+    tail = [(x - way * size * 0.7, y), (x - way * size * 1.6, y - size * 0.6), (x - way * size * 1.6, y + size * 0.6)]
+    strip.polygon(tail, _mix(body, (120, 30, 20), 0.3))
+    strip.ellipse(x, y, size, size * 0.6, body)
+    strip.box(x - size * 0.2, y - size * 0.52, x + size * 0.14, y + size * 0.52, _mix(body, (255, 255, 255), 0.75))
+    strip.ellipse(x + way * size * 0.58, y - size * 0.12, 1.6, 1.6, (20, 20, 40))
+
+
+SCENES: dict[str, Callable[[Strip], None]] = {
+    "canyon": canyon,
+    "city": city,
+    "reef": reef,
+    "beach": beach,
+    "dunes": dunes,
+    "forest": forest,
+    "town": town,
+    "lake": lake,
+    "great_wall": great_wall,
+    "lavender": lavender,
+    "twilight": twilight,
+}
+
+
+def draw_strip(scene: str, seed: int, width: int = 1024) -> np.ndarray:
+    """Draw one strip of a scene.
+
+    Args:
+        scene: a key of :data:`SCENES`.
+        seed: what tells this strip from the others of the scene; the same seed gives the same strip.
+        width: pixels along the strip.
+
+    Returns:
+        uint8 [128, width, 3].
+
+    Raises:
+        KeyError: for an unknown scene.
+    """
+    paint = SCENES[scene]
+    strip = Strip(np.random.default_rng((seed, list(SCENES).index(scene))), width)
+    paint(strip)
+    return strip.finish()
+
+
+def draw_pool(strips: int, width: int, first_seed: int = 0) -> np.ndarray:
+    """Return ``strips`` strips of every scene, uint8 [scenes, strips, 128, width, 3], scenes as in ``SCENES``."""
+    seeds = range(first_seed, first_seed + strips)
+    return np.stack([np.stack([draw_strip(scene, seed, width) for seed in seeds]) for scene in SCENES])
