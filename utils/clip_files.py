@@ -101,7 +101,7 @@ def _find_named(model: str, pretrained: str) -> ClipSource:
 
 def _known_model(model: str, pretrained: str) -> str:
     """Return open_clip's name of a model; OpenAI's weights take the variant with their own activation."""
-    import open_clip  # noqa: PLC0415
+    import open_clip
 
     names = open_clip.list_models()
     if model not in names:
@@ -113,7 +113,7 @@ def _known_model(model: str, pretrained: str) -> str:
 
 
 def _repository_of(model: str, pretrained: str) -> str:
-    import open_clip  # noqa: PLC0415
+    import open_clip
 
     repository = (open_clip.get_pretrained_cfg(model, pretrained) or {}).get("hf_hub", "")
     if not repository:
@@ -130,7 +130,7 @@ def fetch(repository: str, names: Sequence[str]) -> Path:
     Raises:
         UserError: the file is not in the cache and the Hub does not answer, or does not have it.
     """
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache  # noqa: PLC0415
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     for name in names:
         cached = try_to_load_from_cache(repository, name)
@@ -145,7 +145,7 @@ def fetch(repository: str, names: Sequence[str]) -> Path:
 
 
 def _first_on_hub(repository: str, names: Sequence[str]) -> str:
-    from huggingface_hub.errors import EntryNotFoundError  # noqa: PLC0415
+    from huggingface_hub.errors import EntryNotFoundError
 
     for name in names:
         answer = _ask_hub(repository, name)
@@ -158,7 +158,7 @@ def _first_on_hub(repository: str, names: Sequence[str]) -> str:
 
 def _ask_hub(repository: str, name: str) -> Exception | None:
     """Ask the Hub for one file's metadata; None means it is there. A hanging name lookup is abandoned."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url  # noqa: PLC0415
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     answer: list[Exception | None] = [TimeoutError("no answer")]
 

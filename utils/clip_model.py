@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,8 @@ class ClipScorer:
     """
 
     def __init__(self, source: ClipSource):
-        import open_clip  # noqa: PLC0415
+        import open_clip
+        from open_clip.transform import PreprocessCfg, image_transform_v2
 
         self.source = source
         try:
@@ -33,8 +35,8 @@ class ClipScorer:
             raise
         except Exception as error:
             raise UserError(f"{source.weights} cannot be loaded as {source.model}: {_first_line(error)}.") from error
-        preprocess = open_clip.PreprocessCfg(**self.model.visual.preprocess_cfg)
-        self.preprocess = open_clip.image_transform_v2(preprocess, is_train=False)
+        preprocess = PreprocessCfg(**open_clip.get_model_preprocess_cfg(self.model))
+        self.preprocess = image_transform_v2(preprocess, is_train=False)
 
     @property
     def logit_scale(self) -> float:
@@ -47,14 +49,14 @@ class ClipScorer:
 
     def image_features(self, prepared: "Iterable[torch.Tensor]") -> np.ndarray:
         """Return the features ``[N, D]`` (float32, not normalised) of prepared pictures."""
-        import torch  # noqa: PLC0415
+        import torch
 
         with torch.inference_mode():
             return self.model.encode_image(torch.stack(list(prepared))).numpy()
 
     def text_features(self, prompts: Sequence[str], batch_size: int = 64) -> np.ndarray:
         """Return the features ``[M, D]`` (float32, not normalised) of prompts, each cut to the model's length."""
-        import torch  # noqa: PLC0415
+        import torch
 
         batches = [list(prompts[start : start + batch_size]) for start in range(0, len(prompts), batch_size)]
         with torch.inference_mode():
@@ -62,40 +64,41 @@ class ClipScorer:
 
 
 def _load_model(source: ClipSource) -> "torch.nn.Module":
-    import open_clip  # noqa: PLC0415
+    import open_clip
 
     if source.model.startswith(LOCAL_PREFIX):
         return open_clip.create_model(source.model, precision="fp32", require_pretrained=True)
-    model = open_clip.create_model(source.model, precision="fp32", force_preprocess_cfg=_preprocess_of(source))
-    state = _torchscript_state(source.weights)
-    if state is None:
-        open_clip.load_checkpoint(model, str(source.weights), weights_only=True)
-    else:
-        model.load_state_dict(state)
-    return model
+    if _is_torchscript(source.weights):
+        return _load_torchscript(source)
+    return open_clip.create_model(
+        source.model, str(source.weights), precision="fp32", force_preprocess_cfg=_preprocess_of(source)
+    )
 
 
 def _preprocess_of(source: ClipSource) -> dict[str, Any]:
     """Return what a tag's weights want of the pictures besides the defaults (mean, std, interpolation)."""
-    import open_clip  # noqa: PLC0415
+    import open_clip
 
     known = open_clip.get_pretrained_cfg(source.model, source.pretrained) or {}
     return {key: known[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in known}
 
 
-def _torchscript_state(weights: Path) -> "dict[str, torch.Tensor] | None":
-    """Return the float32 weights of a TorchScript archive, the form of OpenAI's own ``.pt`` files; else None."""
-    import torch  # noqa: PLC0415
+def _load_torchscript(source: ClipSource) -> "torch.nn.Module":
+    """Load a TorchScript archive, the form of OpenAI's own ``.pt`` files, whose weights are float16."""
+    import open_clip
+    import torch
+    from open_clip.transform import PreprocessCfg
 
-    if weights.suffix != ".pt" or not _is_torchscript(weights):
-        return None
-    state = torch.jit.load(str(weights), map_location="cpu").state_dict()
-    extra = ("input_resolution", "context_length", "vocab_size")
-    return {name: value.float() for name, value in state.items() if name not in extra}
+    model = open_clip.CLIP(**open_clip.get_model_config(source.model))
+    state = torch.jit.load(str(source.weights), map_location="cpu").state_dict()
+    extra = ("input_resolution", "context_length", "vocab_size", "attn_mask")
+    model.load_state_dict({name: value.float() for name, value in state.items() if name not in extra})
+    open_clip.set_model_preprocess_cfg(model, asdict(PreprocessCfg(size=model.visual.image_size)))
+    return model
 
 
 def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
+    if path.suffix != ".pt" or not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
