@@ -5,6 +5,7 @@ python main.py --app ambiguous_image --tag ambiguous_image
 python main.py --app wide_image --prompts_file data/wide_image_prompts.json --tag wide_images
 """
 
+import datetime
 import sys
 import time
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from utils.errors import UserError, exit_with
 from utils.model_source import open_source
 from utils.options import Options, parse_options
 from utils.run_folder import Picture, RunFolder
+
+PROCESS_TIMEOUT = datetime.timedelta(hours=12)  # how long processes wait for each other: a batch may be long
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -36,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(parse_options(argv))
     except UserError as error:
         exit_with("main.py", error)
+    except KeyboardInterrupt:
+        print("main.py: stopped; the same command goes on with what is missing", file=sys.stderr)
+        return 130
 
 
 def run(options: Options) -> int:
@@ -56,8 +62,10 @@ def run(options: Options) -> int:
 
     from utils.runtime import Runtime
 
-    state = PartialState(cpu=options.device == "cpu")
+    state = PartialState(cpu=options.device == "cpu", timeout=PROCESS_TIMEOUT)
     runtime = Runtime.from_options(options, state)
+    for source in sources.values():
+        source.weight_variant(runtime.variant, runtime.half)  # missing weight files are told before any are loaded
     header = {
         "app": options.app,
         "options": {**options.decisive(), "dtype": str(runtime.dtype).removeprefix("torch.")},
@@ -77,6 +85,8 @@ def run(options: Options) -> int:
     if state.is_main_process:
         print(f"{len(requests) - len(todo)} of {len(requests)} pictures are finished already in {folder.path}")
     failures = make_pictures(model, folder, todo, options, state) if todo else {}
+    state.wait_for_everyone()  # a launcher ends all processes when one ends with an error
+    state.destroy_process_group()
     for name, failure in failures.items():
         print(f"main.py: failed: {name}: {failure}", file=sys.stderr)
     return 1 if failures else 0

@@ -13,6 +13,7 @@ from typing import Any
 
 from utils.errors import UserError
 
+PROJECT = Path(__file__).resolve().parent.parent
 CONFIGS = ("*.json", "*/*.json", "*/*.txt", "*/*.model")
 CONFIG_NAMES = {"scheduler": "scheduler_config.json", "image_noising_scheduler": "scheduler_config.json",
                 "tokenizer": "tokenizer_config.json"}  # fmt: skip
@@ -87,7 +88,9 @@ class ModelSource:
 
     def identity(self) -> dict[str, str | None]:
         """Return what ``run.json`` keeps of the source: its name and its commit or the hash of its files."""
-        return {"name": self.name, "commit": self.commit, "sha256": None if self.commit else self._content_hash}
+        inside = self.folder.resolve().is_relative_to(PROJECT)
+        name = self.folder.resolve().relative_to(PROJECT).as_posix() if inside else self.name
+        return {"name": name, "commit": self.commit, "sha256": None if self.commit else self._content_hash}
 
     @functools.cached_property
     def _content_hash(self) -> str:

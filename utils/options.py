@@ -167,7 +167,11 @@ class Options:
 
     def decisive(self) -> dict[str, Any]:
         """Return the options that decide what a picture looks like or which files it has; those a folder pins."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in self.FREE}
+        return {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in self.FREE and name not in self.PATHS  # weights are told apart by what is in them
+        }
 
 
 @dataclasses.dataclass(frozen=True)
