@@ -5,7 +5,6 @@ python main.py --app ambiguous_image --tag ambiguous_image
 python main.py --app wide_image --prompts_file data/wide_image_prompts.json --tag wide_images
 """
 
-import datetime
 import sys
 import time
 from collections.abc import Sequence
@@ -17,8 +16,6 @@ from utils.errors import UserError, exit_with
 from utils.model_source import open_source
 from utils.options import Options, parse_options
 from utils.run_folder import Picture, RunFolder
-
-PROCESS_TIMEOUT = datetime.timedelta(hours=12)  # how long processes wait for each other: a batch may be long
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -58,11 +55,9 @@ def run(options: Options) -> int:
     options, requests = options.fit(sources, requests)
     warnings = options.warn_of_words(sources, requests)
 
-    from accelerate import PartialState
+    from utils.runtime import Runtime, process_state
 
-    from utils.runtime import Runtime
-
-    state = PartialState(cpu=options.device == "cpu", timeout=PROCESS_TIMEOUT)
+    state = process_state(options)
     runtime = Runtime.from_options(options, state)
     for source in sources.values():
         source.weight_variant(runtime.variant, runtime.half)  # missing weight files are told before any are loaded
@@ -140,7 +135,8 @@ def make_pictures(
             started = time.monotonic()
             try:
                 make_picture(model, folder, picture, options)
-                folder.record(picture, status="done", error=None, seconds=round(time.monotonic() - started, 2))
+                seconds = round(time.monotonic() - started, 2)
+                folder.record(picture, status="done", error=None, seconds=seconds, process=state.process_index)
             except Exception as error:  # one picture's failure must not stop the others
                 failures[picture["name"]] = f"{type(error).__name__}: {error}"
                 record_failure(folder, picture, failures[picture["name"]])

@@ -4,110 +4,15 @@ Every strip is 128 px high. Nothing in it depends on the horizontal position, so
 picture of the scene as any other, and light always comes from the left, so neighbouring crops agree.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import ImageFilter
 
 from training.landscape_captions import captions
+from training.strips import HEIGHT, SCALE, Colour, Point, Strip, mix
 
 __all__ = ["HEIGHT", "SCENES", "captions", "draw_pool", "draw_strip"]
-
-HEIGHT = 128
-_SCALE = 2  # strips are drawn this much larger and then averaged down
-
-Colour = tuple[float, float, float]
-Point = tuple[float, float]
-
-
-class Strip:
-    """A canvas in units of final pixels: x to the right, y down, colours in [0, 255]."""
-
-    def __init__(self, rng: np.random.Generator, width: int):
-        self.rng, self.width = rng, width
-        self.image = Image.new("RGB", (width * _SCALE, HEIGHT * _SCALE))
-        self.pen = ImageDraw.Draw(self.image)
-        self.x = (np.arange(width * _SCALE) + 0.5) / _SCALE
-        self.y = (np.arange(HEIGHT * _SCALE) + 0.5)[:, None] / _SCALE
-
-    def finish(self) -> np.ndarray:
-        """Return the picture averaged down, uint8 [128, width, 3]."""
-        return np.asarray(self.image.reduce(_SCALE))
-
-    def polygon(self, points: Sequence[Point], colour: Colour) -> None:
-        """Fill a polygon."""
-        self.pen.polygon([(x * _SCALE, y * _SCALE) for x, y in points], fill=_ink(colour))
-
-    def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
-        """Fill an ellipse around a centre."""
-        box = ((x - rx) * _SCALE, (y - ry) * _SCALE, (x + rx) * _SCALE, (y + ry) * _SCALE)
-        self.pen.ellipse(box, fill=_ink(colour))
-
-    def box(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
-        """Fill a rectangle."""
-        self.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], colour)
-
-    def line(self, points: Sequence[Point], width: float, colour: Colour) -> None:
-        """Draw a polyline with round joints."""
-        scaled = [(x * _SCALE, y * _SCALE) for x, y in points]
-        self.pen.line(scaled, fill=_ink(colour), width=max(1, round(width * _SCALE)), joint="curve")
-
-    def paint(self, colour: np.ndarray, opacity: np.ndarray | float) -> None:
-        """Lay colours [h, w, 3] or broadcastable over the canvas with an opacity [h, w] in [0, 1]."""
-        base = np.asarray(self.image, np.float32)
-        alpha = np.broadcast_to(np.asarray(opacity, np.float32), base.shape[:2])[..., None]
-        mixed = base + alpha * (np.asarray(colour, np.float32) - base)
-        self.image = Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8))
-        self.pen = ImageDraw.Draw(self.image)
-
-    def gradient(self, stops: Sequence[tuple[float, Colour]]) -> np.ndarray:
-        """Return colours [h, 1, 3] that pass through ``(y, colour)`` stops from top to bottom."""
-        ys = [y for y, _ in stops]
-        return np.stack([np.interp(self.y, ys, [c[i] for _, c in stops]) for i in range(3)], axis=-1)
-
-    def below(self, top: np.ndarray, stops: Sequence[tuple[float, Colour]]) -> None:
-        """Fill everything below a curve [w] with a vertical gradient."""
-        self.paint(self.gradient(stops), (self.y > top).astype(np.float32))
-
-    def curve(self, period: float, octaves: int = 1) -> np.ndarray:
-        """Return smooth noise in about [-1, 1] along the strip, [w]."""
-        total, weight = np.zeros_like(self.x), 0.0
-        for octave in range(octaves):
-            step, gain = period / 2**octave, 0.5**octave
-            knots = self.rng.uniform(-1, 1, int(self.width / step) + 3)
-            at = self.x / step + self.rng.uniform()
-            low, part = at.astype(int), at % 1
-            part = part * part * (3 - 2 * part)
-            total += gain * (knots[low] * (1 - part) + knots[low + 1] * part)
-            weight += gain
-        return total / weight * 1.3
-
-    def cloud(self, size_x: float, size_y: float) -> np.ndarray:
-        """Return smooth noise in [0, 1] over the canvas, [h, w]."""
-        shape = (int(HEIGHT / size_y) + 2, int(self.width / size_x) + 2)
-        small = Image.fromarray(self.rng.uniform(0, 255, shape).astype(np.uint8))
-        return np.asarray(small.resize(self.image.size, Image.Resampling.BICUBIC), np.float32) / 255
-
-    def along(self, spacing: float, jitter: float = 0.35) -> np.ndarray:
-        """Return positions about ``spacing`` apart that cover the strip and a little more, in random order."""
-        places = np.arange(-2 * spacing, self.width + 2 * spacing, spacing) + self.rng.uniform(0, spacing)
-        return self.rng.permutation(places + self.rng.uniform(-jitter, jitter, len(places)) * spacing)
-
-    def pick(self, colours: Sequence[Colour], spread: float = 10.0) -> Colour:
-        """Return one of the colours, a little lighter or darker."""
-        red, green, blue = colours[self.rng.integers(len(colours))]
-        shift = self.rng.uniform(-spread, spread)
-        return red + shift, green + shift, blue + shift
-
-
-def _ink(colour: Colour) -> tuple[int, int, int]:
-    red, green, blue = (int(np.clip(value, 0, 255)) for value in colour)
-    return red, green, blue
-
-
-def _mix(first: Colour, second: Colour, part: float) -> Colour:
-    red, green, blue = (a + (b - a) * part for a, b in zip(first, second, strict=True))
-    return red, green, blue
 
 
 def _clouds(strip: Strip, bottom: float, colour: Colour, strength: float = 0.9) -> None:
@@ -219,7 +124,7 @@ def _tower_block(strip: Strip, x: float) -> None:
         strip.box(x - half / 2, top - 7, x + half / 2, top, wall)
         strip.line([(x, top - 16), (x, top - 6)], 1.5, wall)
     strip.box(x - half, top, x + half, 110, wall)
-    strip.box(x - half, top, x - half + 1.5, 110, _mix(wall, (120, 130, 200), 0.5))
+    strip.box(x - half, top, x - half + 1.5, 110, mix(wall, (120, 130, 200), 0.5))
     light = strip.pick([(255, 220, 120), (255, 200, 96), (255, 236, 170), (170, 214, 255)], 5)
     for column in range(columns):
         left = x - half + 3.5 + column * 7
@@ -230,9 +135,9 @@ def _tower_block(strip: Strip, x: float) -> None:
 
 def _mirror(strip: Strip, shore: int, colour: Colour, depth: float) -> None:
     """Reflect what stands above the shore line in rippled water below it."""
-    pixels = np.asarray(strip.image.filter(ImageFilter.GaussianBlur(_SCALE)), np.float32)
-    line = shore * _SCALE
-    count = HEIGHT * _SCALE - line
+    pixels = np.asarray(strip.image.filter(ImageFilter.GaussianBlur(SCALE)), np.float32)
+    line = shore * SCALE
+    count = HEIGHT * SCALE - line
     rows = np.clip(line - 1 - (np.arange(count) * 1.3).astype(int), 0, line - 1)
     canvas = np.asarray(strip.image, np.float32).copy()
     canvas[line:] = pixels[rows]
@@ -296,8 +201,8 @@ def dunes(strip: Strip) -> None:
 
 
 def _dune(strip: Strip, x: float, top: float, base: float, half: float, haze: float) -> None:
-    lit = _mix(strip.pick([(240, 184, 96), (246, 194, 108)], 6), (250, 226, 178), haze)
-    dark = _mix(strip.pick([(158, 96, 52), (168, 104, 58)], 5), (250, 226, 178), haze)
+    lit = mix(strip.pick([(240, 184, 96), (246, 194, 108)], 6), (250, 226, 178), haze)
+    dark = mix(strip.pick([(158, 96, 52), (168, 104, 58)], 5), (250, 226, 178), haze)
     at = np.linspace(0, 1, 24)
     sag = at**0.75 * (1 - 0.25 * np.sin(np.pi * at))
     ys = (top + (base - top) * sag**1.25).tolist()
@@ -307,7 +212,7 @@ def _dune(strip: Strip, x: float, top: float, base: float, half: float, haze: fl
     ridge = list(zip((x + bend * np.sin(4.2 * at) * (0.4 + at)).tolist(), ys, strict=True))
     strip.polygon(left + ridge[::-1], lit)
     strip.polygon(ridge + right[::-1], dark)
-    strip.line(ridge, 1.2, _mix(lit, (255, 240, 190), 0.6))
+    strip.line(ridge, 1.2, mix(lit, (255, 240, 190), 0.6))
 
 
 def forest(strip: Strip) -> None:
@@ -323,8 +228,8 @@ def forest(strip: Strip) -> None:
 def _tree(strip: Strip, x: float, span: Point, radius: float, haze: float) -> None:
     middle, foot = span
     far = (214, 168, 128)
-    leaf = _mix(strip.pick([(204, 44, 34), (226, 98, 28), (240, 150, 34), (238, 184, 52), (176, 50, 36)], 8), far, haze)
-    bark = _mix((74, 46, 34), far, haze)
+    leaf = mix(strip.pick([(204, 44, 34), (226, 98, 28), (240, 150, 34), (238, 184, 52), (176, 50, 36)], 8), far, haze)
+    bark = mix((74, 46, 34), far, haze)
     radius = max(radius, 9.0)
     strip.polygon([(x - radius * 0.1, middle), (x + radius * 0.1, middle), (x + radius * 0.17, foot),
                    (x - radius * 0.17, foot)], bark)  # fmt: skip
@@ -333,10 +238,10 @@ def _tree(strip: Strip, x: float, span: Point, radius: float, haze: float) -> No
         for angle in angles:
             px, py = x + radius * 0.6 * np.cos(angle), middle + radius * 0.62 * np.sin(angle)
             strip.ellipse(px + lift * radius, py + lift * radius, radius * size, radius * size,
-                          _mix(leaf, (70, 20, 24), shade))  # fmt: skip
+                          mix(leaf, (70, 20, 24), shade))  # fmt: skip
     for _ in range(4):
         dx, dy = strip.rng.uniform(-0.7, 0.2, 2) * radius
-        strip.ellipse(x + dx, middle + dy, radius * 0.24, radius * 0.24, _mix(leaf, (255, 230, 150), 0.45))
+        strip.ellipse(x + dx, middle + dy, radius * 0.24, radius * 0.24, mix(leaf, (255, 230, 150), 0.45))
 
 
 def town(strip: Strip) -> None:
@@ -365,9 +270,9 @@ def _spire(strip: Strip, x: float) -> None:
 def _house(strip: Strip, x: float, span: Point, half: float, haze: float) -> None:
     top, foot = span
     pale = (214, 206, 196)
-    wall = _mix(strip.pick([(246, 230, 196), (238, 206, 150), (232, 180, 150), (206, 216, 214)], 5), pale, haze)
-    roof = _mix(strip.pick([(190, 66, 44), (168, 54, 44), (206, 92, 52)], 6), pale, haze * 0.6)
-    beam, glass = _mix((96, 60, 42), pale, haze), _mix((58, 72, 104), pale, haze)
+    wall = mix(strip.pick([(246, 230, 196), (238, 206, 150), (232, 180, 150), (206, 216, 214)], 5), pale, haze)
+    roof = mix(strip.pick([(190, 66, 44), (168, 54, 44), (206, 92, 52)], 6), pale, haze * 0.6)
+    beam, glass = mix((96, 60, 42), pale, haze), mix((58, 72, 104), pale, haze)
     strip.box(x - half, top, x + half, foot, wall)
     strip.box(x - half, top, x - half + 2, foot, beam)
     strip.box(x + half - 2, top, x + half, foot, beam)
@@ -379,7 +284,7 @@ def _house(strip: Strip, x: float, span: Point, half: float, haze: float) -> Non
     strip.box(x + half * 0.15, middle + 4, x + half * 0.65, foot, beam)
     peak = top - half * 1.35
     strip.polygon([(x - half - 3, top + 1), (x, peak), (x + half + 3, top + 1)], roof)
-    strip.polygon([(x, peak), (x + half + 3, top + 1), (x + 3, top + 1)], _mix(roof, (60, 10, 30), 0.3))
+    strip.polygon([(x, peak), (x + half + 3, top + 1), (x + 3, top + 1)], mix(roof, (60, 10, 30), 0.3))
 
 
 def _cobbles(strip: Strip, top: float) -> None:
@@ -465,9 +370,9 @@ def lavender(strip: Strip) -> None:
 def _lavender_row(strip: Strip, y: float, size: float) -> None:
     for x in np.sort(strip.along(size * 1.5, 0.15)):
         bush = strip.pick([(126, 72, 188), (112, 58, 176), (140, 84, 200)], 8)
-        strip.ellipse(x, y + size * 0.35, size, size * 0.85, _mix(bush, (40, 20, 80), 0.45))
+        strip.ellipse(x, y + size * 0.35, size, size * 0.85, mix(bush, (40, 20, 80), 0.45))
         strip.ellipse(x - size * 0.15, y, size * 0.86, size * 0.72, bush)
-        strip.ellipse(x - size * 0.35, y - size * 0.25, size * 0.42, size * 0.32, _mix(bush, (236, 200, 255), 0.5))
+        strip.ellipse(x - size * 0.35, y - size * 0.25, size * 0.42, size * 0.32, mix(bush, (236, 200, 255), 0.5))
 
 
 def _cypress(strip: Strip, x: float) -> None:
@@ -517,25 +422,25 @@ def _coral(strip: Strip, x: float, y: float) -> None:
 def _brain(strip: Strip, x: float, y: float) -> None:
     radius = strip.rng.uniform(10, 15)
     colour = strip.pick([(236, 92, 60), (196, 74, 200), (244, 176, 60), (110, 200, 120)], 8)
-    strip.ellipse(x, y, radius, radius, _mix(colour, (40, 20, 80), 0.4))
+    strip.ellipse(x, y, radius, radius, mix(colour, (40, 20, 80), 0.4))
     strip.ellipse(x - radius * 0.12, y - radius * 0.12, radius * 0.85, radius * 0.85, colour)
-    strip.ellipse(x - radius * 0.35, y - radius * 0.4, radius * 0.34, radius * 0.28, _mix(colour, (255, 255, 255), 0.5))
+    strip.ellipse(x - radius * 0.35, y - radius * 0.4, radius * 0.34, radius * 0.28, mix(colour, (255, 255, 255), 0.5))
 
 
 def _tubes(strip: Strip, x: float, y: float) -> None:
     colour = strip.pick([(255, 214, 80), (190, 110, 230), (90, 220, 190)], 8)
     for shift, height in zip((-8, 8, 0), strip.rng.uniform(12, 26, 3), strict=True):
-        strip.box(x + shift - 3.8, y - height, x + shift + 3.8, y + 8, _mix(colour, (30, 20, 80), 0.1 * (shift > 0)))
-        strip.ellipse(x + shift, y - height, 3.8, 2.2, _mix(colour, (40, 10, 60), 0.6))
+        strip.box(x + shift - 3.8, y - height, x + shift + 3.8, y + 8, mix(colour, (30, 20, 80), 0.1 * (shift > 0)))
+        strip.ellipse(x + shift, y - height, 3.8, 2.2, mix(colour, (40, 10, 60), 0.6))
 
 
 def _fish(strip: Strip, x: float, y: float) -> None:
     size, way = strip.rng.uniform(8, 11), strip.rng.choice((-1.0, 1.0))
     body = strip.pick([(255, 140, 30), (255, 214, 50), (250, 80, 90), (244, 244, 250)], 6)
     tail = [(x - way * size * 0.7, y), (x - way * size * 1.6, y - size * 0.6), (x - way * size * 1.6, y + size * 0.6)]
-    strip.polygon(tail, _mix(body, (120, 30, 20), 0.3))
+    strip.polygon(tail, mix(body, (120, 30, 20), 0.3))
     strip.ellipse(x, y, size, size * 0.6, body)
-    strip.box(x - size * 0.2, y - size * 0.52, x + size * 0.14, y + size * 0.52, _mix(body, (255, 255, 255), 0.75))
+    strip.box(x - size * 0.2, y - size * 0.52, x + size * 0.14, y + size * 0.52, mix(body, (255, 255, 255), 0.75))
     strip.ellipse(x + way * size * 0.58, y - size * 0.12, 1.6, 1.6, (20, 20, 40))
 
 

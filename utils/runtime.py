@@ -1,5 +1,6 @@
 """Where networks run and in which number format: decided once per process, here."""
 
+import datetime
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from accelerate import PartialState, cpu_offload_with_hook
 from utils.errors import UserError
 from utils.options import Options
 
+PROCESS_TIMEOUT = datetime.timedelta(hours=12)  # how long processes wait for each other: a batch may be long
 ALLOWED_DTYPES = {
     "cpu": ("float32", "bfloat16"),
     "mps": ("float32",),
@@ -66,6 +68,12 @@ class Runtime:
         for before, hook in zip([hooks[-1], *hooks[:-1]], hooks, strict=True):
             if before is not hook:
                 hook.hook.prev_module_hook = before
+
+
+def process_state(options: Options) -> PartialState:
+    """Join the other processes of a launch, if there are any; on machines without CUDA or XPU they talk over gloo."""
+    cpu = options.device == "cpu" or not (torch.cuda.is_available() or torch.xpu.is_available())
+    return PartialState(cpu=cpu, timeout=PROCESS_TIMEOUT)
 
 
 def accelerator_present() -> bool:
