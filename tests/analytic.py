@@ -1,0 +1,167 @@
+"""Networks whose answers are known, and the apps built around them without weights on disk."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from guidance.ambiguous_image_model import AmbiguousImageModel
+from guidance.denoisers import Conditioning, Denoiser
+from guidance.pretrained import LatentModel, PixelStage
+from guidance.wide_image_model import WideImageModel
+from utils.options import AmbiguousImageOptions, WideImageOptions
+from utils.runtime import Runtime
+
+CPU = torch.device("cpu")
+TEXT_SHAPE = (1, 5, 4)  # of one prompt's embedding
+
+# as in the scheduler_config.json of Stable Diffusion 2 and of DeepFloyd IF
+SD_SCHEDULER = {
+    "num_train_timesteps": 1000, "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
+    "skip_prk_steps": True, "set_alpha_to_one": False, "steps_offset": 1, "prediction_type": "epsilon",
+    "clip_sample": False,
+}  # fmt: skip
+IF_SCHEDULER = {
+    "num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "beta_start": 0.0001, "beta_end": 0.02,
+    "prediction_type": "epsilon", "variance_type": "learned_range", "clip_sample": True, "clip_sample_range": 1.0,
+    "thresholding": True, "dynamic_thresholding_ratio": 0.95, "sample_max_value": 1.5,
+}  # fmt: skip
+
+Answer = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
+
+
+@dataclass
+class Call:
+    """What a network was asked once."""
+
+    x_t: torch.Tensor
+    timestep: int
+    text: torch.Tensor
+    labels: torch.Tensor | None
+
+
+class FakeUNet(torch.nn.Module):
+    """Answers ``answer(x_t, t, text, labels)`` and remembers every call."""
+
+    def __init__(self, answer: Answer, dtype: torch.dtype = torch.float32):
+        super().__init__()
+        self.answer, self.dtype, self.calls = answer, dtype, []
+
+    def forward(self, sample, timestep, encoder_hidden_states, class_labels=None, return_dict=True):
+        assert sample.dtype == encoder_hidden_states.dtype == self.dtype
+        assert len(sample) == len(encoder_hidden_states)
+        assert not return_dict
+        self.calls.append(Call(sample.clone(), int(timestep), encoder_hidden_states.clone(), class_labels))
+        return (self.answer(sample, timestep, encoder_hidden_states, class_labels),)
+
+
+def gaussian_answer(mean: float, deviation: float, alphas_cumprod: torch.Tensor) -> Answer:
+    """The exact eps for data drawn from N(mean, deviation^2), independent in every cell."""
+
+    def answer(x_t, timestep, text, labels):
+        abar = alphas_cumprod[timestep].to(x_t.dtype)
+        marginal_variance = abar * deviation**2 + 1 - abar
+        return (1 - abar).sqrt() * (x_t - abar.sqrt() * mean) / marginal_variance
+
+    return answer
+
+
+def nonlinear_answer(channels: int, out_channels: int | None = None, seed: int = 0) -> Answer:
+    """A small convolutional network that listens to its neighbours, the text, the time and the class label."""
+    generator = torch.Generator().manual_seed(seed)
+    first = torch.randn(8, channels, 3, 3, generator=generator, dtype=torch.float64) / 3
+    last = torch.randn(out_channels or channels, 8, 3, 3, generator=generator, dtype=torch.float64) / 6
+    listen = torch.randn(TEXT_SHAPE[-1], 8, generator=generator, dtype=torch.float64)
+
+    def answer(x_t, timestep, text, labels):
+        told = text.mean(dim=1) @ listen.to(x_t.dtype) + torch.sin(timestep / 100).to(x_t.dtype)
+        if labels is not None:
+            told = told + (labels[:, None] / 300).to(x_t.dtype)
+        hidden = F.conv2d(x_t, first.to(x_t.dtype), padding=1) + told[:, :, None, None]
+        return F.conv2d(torch.tanh(hidden), last.to(x_t.dtype), padding=1)
+
+    return answer
+
+
+def turning_answer(x_t, timestep, text, labels):
+    """A nonlinear network that does the same to a turned picture: it looks at each cell and at the whole."""
+    return torch.tanh(x_t + x_t.mean(dim=(-2, -1), keepdim=True)) + text.mean(dim=(1, 2))[:, None, None, None] ** 2
+
+
+class FakeVAE:
+    """Decodes by ``decoding`` and counts its calls; latents are ``scaling_factor`` times what it decodes."""
+
+    def __init__(self, decoding: Callable[[torch.Tensor], torch.Tensor], scaling_factor: float = 0.5):
+        self.decoding, self.calls, self.dtype = decoding, [], torch.float32
+        self.config = SimpleNamespace(scaling_factor=scaling_factor)
+
+    def decode(self, latents: torch.Tensor, return_dict: bool = True) -> tuple[torch.Tensor]:
+        assert not return_dict
+        self.calls.append(latents.clone())
+        return (self.decoding(latents),)
+
+
+def enlarge(latents: torch.Tensor) -> torch.Tensor:
+    """Decode every cell by itself: its first three channels, as 2x2 equal pixels."""
+    return latents[:, :3].repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-1)
+
+
+def text_of(*numbers: int) -> torch.Tensor:
+    """Embeddings ``[N, L, D]`` of made-up prompts."""
+    rows = [torch.randn(TEXT_SHAPE[1:], generator=torch.Generator().manual_seed(900 + number)) for number in numbers]
+    return torch.stack(rows)
+
+
+EMBEDDINGS = {"": text_of(0), "a": text_of(1), "b": text_of(2), "c": text_of(3)}
+
+
+def wide_options(height: int, width: int, **given: Any) -> WideImageOptions:
+    options = WideImageOptions(app="wide_image", panorama_height=height, panorama_width=width, **given)
+    return options.with_defaults("sd")
+
+
+def wide_model(
+    unet: torch.nn.Module,
+    cells: tuple[int, int],
+    window: int = 8,
+    channels: int = 4,
+    vae: FakeVAE | None = None,
+    scheduler: dict[str, Any] = SD_SCHEDULER,
+    **given: Any,
+) -> WideImageModel:
+    """The app on a canvas of ``cells`` latent cells, 2x2 pixels each."""
+    latent_model = LatentModel(Denoiser(unet, scheduler, CPU), vae or FakeVAE(enlarge), None, window, 2, channels)
+    model = WideImageModel(wide_options(cells[0] * 2, cells[1] * 2, **given), latent_model)
+    model.embeddings = EMBEDDINGS
+    return model
+
+
+def one_view_model(unet: torch.nn.Module, size: int = 4, **given: Any) -> WideImageModel:
+    """One window that covers the canvas, no guidance: plain sampling. Its stage has begun."""
+    model = wide_model(unet, (size, size), size, **{"guidance_scale": 1.0, "window_stride": 1, **given})
+    model.begin_stage(model.latent_model.denoiser, Conditioning(text_of(1), text_of(0)))
+    return model
+
+
+def ambiguous_model(stages: list[PixelStage], **given: Any) -> AmbiguousImageModel:
+    options = AmbiguousImageOptions(app="ambiguous_image", **given).with_defaults("deepfloyd")
+    model = AmbiguousImageModel(options, {}, Runtime(CPU), stages)
+    model.embeddings = EMBEDDINGS
+    return model
+
+
+def pixel_stages(
+    dtype: torch.dtype = torch.float32, sizes: tuple[int, int] = (8, 16), answers: list[Answer] | None = None
+) -> list[PixelStage]:
+    """Two stages, both with a variance half; the second sees the enlarged picture and its noise level."""
+    answers = answers or [nonlinear_answer(3, 6, seed=1), nonlinear_answer(6, 6, seed=2)]
+    unets = [FakeUNet(answer, dtype) for answer in answers]
+    noising = torch.linspace(0.99, 0.01, 1000, dtype=torch.float64)
+    maxima = (1.5, 1.0)
+    return [
+        PixelStage(Denoiser(unet, {**IF_SCHEDULER, "sample_max_value": maximum}, CPU), size, levels)
+        for unet, maximum, size, levels in zip(unets, maxima, sizes, (None, noising), strict=True)
+    ]
