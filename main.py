@@ -8,19 +8,22 @@ python main.py --app wide_image --prompts_file data/wide_image_prompts.json --ta
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guidance import load_app
 from utils.errors import UserError, exit_with
-from utils.model_source import open_source
+from utils.model_source import ModelSource, open_source
 from utils.options import Options, parse_options
+from utils.prompts import PictureRequest
 from utils.run_folder import Picture, RunFolder
 
 if TYPE_CHECKING:
     from accelerate import PartialState
 
     from guidance.base_model import BaseModel
+    from utils.runtime import Runtime
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: code 2 for a mistake of the user, told in one sentence.
     """
     try:
-        return run(parse_options(argv))
+        return run(plan(parse_options(argv)))
     except UserError as error:
         exit_with("main.py", error)
     except KeyboardInterrupt:
@@ -41,8 +44,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def run(options: Options) -> int:
-    """Make all pictures of a run that are not finished yet; return the exit code."""
+@dataclass(frozen=True)
+class Job:
+    """A checked run: complete options, pictures to make, weights found but not loaded.
+
+    Attributes:
+        reason: one line on why this model.
+        warnings: one sentence each.
+    """
+
+    options: Options
+    requests: list[PictureRequest]
+    family: str
+    sources: dict[str, ModelSource]
+    reason: str
+    warnings: list[str]
+
+
+def plan(options: Options) -> Job:
+    """Find the model and check everything against it that can be checked before weights load.
+
+    Raises:
+        UserError: the options do not fit together, the model, or the prompts.
+    """
     if options.prompts_file is not None:
         options.requests()  # a malformed file is told before anything slow is imported
     family, reason = choose_family(options)
@@ -53,38 +77,48 @@ def run(options: Options) -> int:
         for name, components in options.PATHS.items()
     }
     options, requests = options.fit(sources, requests)
-    warnings = options.warn_of_words(sources, requests)
+    return Job(options, requests, family, sources, reason, options.warn_of_words(sources, requests))
 
+
+def run(job: Job) -> int:
+    """Make all pictures of a run that are not finished yet; return the exit code."""
     from utils.runtime import Runtime, process_state
 
+    options = job.options
     state = process_state(options)
     runtime = Runtime.from_options(options, state)
-    for source in sources.values():
+    for source in job.sources.values():
         source.weight_variant(runtime.variant, runtime.half)  # missing weight files are told before any are loaded
-    header = {
-        "app": options.app,
-        "options": {**options.decisive(), "dtype": str(runtime.dtype).removeprefix("torch.")},
-        "model": {"family": family, "sources": {name: source.identity() for name, source in sources.items()}},
-    }
-    folder = RunFolder(output_path(options, state), header)
+    folder = RunFolder(output_path(options, state), header(job, runtime))
     folder.check()
-    if state.is_main_process:
-        print(f"Model: {reason}")
-        for warning in warnings:
-            print(f"main.py: warning: {warning}", file=sys.stderr)
+    say(state, f"Model: {job.reason}", *(f"Warning: {warning}" for warning in job.warnings))
 
-    model = load_app(options.app).load(options, sources, runtime)
+    model = load_app(options.app).load(options, job.sources, runtime)
     with state.main_process_first():
-        todo = folder.open(requests, options.list_files, str(runtime.device), options.seed)
+        todo = folder.open(job.requests, options.list_files, str(runtime.device), options.seed)
     state.wait_for_everyone()  # everyone has read what is still to do before anyone finishes a picture
-    if state.is_main_process:
-        print(f"{len(requests) - len(todo)} of {len(requests)} pictures are finished already in {folder.path}")
+    say(state, f"{len(todo)} of {len(job.requests)} pictures to make in {folder.path}")
     failures = make_pictures(model, folder, todo, options, state) if todo else {}
     state.wait_for_everyone()  # a launcher ends all processes when one ends with an error
     state.destroy_process_group()
     for name, failure in failures.items():
         print(f"main.py: failed: {name}: {failure}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def header(job: Job, runtime: "Runtime") -> dict[str, Any]:
+    """Return what ``run.json`` says of the whole folder: all that decides its pictures besides prompts and seeds."""
+    return {
+        "app": job.options.app,
+        "options": {**job.options.decisive(), "dtype": str(runtime.dtype).removeprefix("torch.")},
+        "model": {"family": job.family, "sources": {name: source.identity() for name, source in job.sources.items()}},
+    }
+
+
+def say(state: "PartialState", *lines: str) -> None:
+    """Print lines once, however many processes run."""
+    if state.is_main_process:
+        print(*lines, sep="\n", flush=True)
 
 
 def choose_family(options: Options) -> tuple[str, str]:
