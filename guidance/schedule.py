@@ -82,7 +82,7 @@ def at_timestep(values: torch.Tensor | float, timestep: torch.Tensor | int, like
     Returns:
         ``[1 or B, 1, 1, 1]``.
     """
-    table = torch.as_tensor(values)
+    table = values if isinstance(values, torch.Tensor) else torch.tensor(values, dtype=torch.float64)
     if table.ndim:
         table = table[torch.as_tensor(timestep, device=table.device).long()]
     return per_picture(table, like)
