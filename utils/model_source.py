@@ -4,6 +4,7 @@ Everything after this module sees a local folder in the Hub's layout. Nothing he
 configuration files are read before :meth:`ModelSource.fetch` brings the weights.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -137,7 +138,7 @@ def open_source(name: str, components: tuple[str, ...], revision: str | None, op
         UserError: no such folder or repository, no access, the Hub out of reach, or a component missing.
     """
     folder = Path(name)
-    if folder.is_dir():
+    if _is_folder(folder):
         if revision is not None:
             raise UserError(f"--revision {revision} is for a Hub id, --{option} {name} is a folder: leave it out.")
         source = ModelSource(name, folder, components, None, _list_files(folder))
@@ -151,34 +152,56 @@ def open_source(name: str, components: tuple[str, ...], revision: str | None, op
     return source
 
 
+def _is_folder(path: Path) -> bool:
+    with contextlib.suppress(OSError):  # a name that is too long
+        return path.is_dir()
+    return False
+
+
 def _list_files(folder: Path) -> frozenset[str]:
     return frozenset(path.relative_to(folder).as_posix() for path in folder.glob("**/*") if path.is_file())
 
 
 def _open_repository(name: str, components: tuple[str, ...], revision: str | None, option: str) -> ModelSource:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import HFValidationError, HTTPError, RevisionNotFoundError
 
     try:
         info = HfApi().model_info(name, revision=revision, timeout=HUB_TIMEOUT)
+    except HFValidationError as error:
+        raise UserError(f"--{option} {name}: neither a folder nor a Hub id such as owner/name.") from error
     except RevisionNotFoundError as error:
         raise UserError(f"--revision {revision} does not exist in {name}: see its page on the Hub.") from error
-    except RepositoryNotFoundError as error:
+    except (HTTPError, OSError) as error:  # HTTPError: also of the connection, which is no OSError
         if cached := _cached(name, components, revision):
             return cached
-        raise UserError(
+        raise UserError(_refusal(error, name, option)) from error
+    folder = _download(name, revision or "main", list(CONFIGS))  # by its branch: an offline run finds it by that
+    return ModelSource(name, folder, components, folder.name, frozenset(file.rfilename for file in info.siblings))
+
+
+def _refusal(error: Exception, name: str, option: str) -> str:
+    """Say what the Hub's answer means; it tells deleted, renamed and private repositories apart from nothing."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    if isinstance(error, GatedRepoError):
+        return _gated(name)
+    if isinstance(error, RepositoryNotFoundError):
+        return (
             f"--{option} {name}: the Hub shows no such repository: it was deleted, renamed, or is private; "
             "check the name, log in (hf auth login) if it is yours, or give another model."
-        ) from error
-    except (OSError, OfflineModeIsEnabled) as error:
-        if cached := _cached(name, components, revision):
-            return cached
-        raise UserError(
-            f"--{option} {name}: the Hub cannot be reached and the model is not in the local cache: connect, give a "
-            "folder, or take the embedded model (--model tiny)."
-        ) from error
-    folder = _download(name, info.sha, list(CONFIGS))
-    return ModelSource(name, folder, components, info.sha, frozenset(file.rfilename for file in info.siblings))
+        )
+    return (
+        f"--{option} {name}: the Hub cannot be reached and the model is not in the local cache: connect, give a "
+        "folder, or take the embedded model (--model tiny)."
+    )
+
+
+def _gated(name: str) -> str:
+    return (
+        f"{name} is gated: accept its licence on https://huggingface.co/{name} (for DeepFloyd on the card of "
+        "DeepFloyd/IF-I-XL-v1.0), then log in with hf auth login."
+    )
 
 
 def _cached(name: str, components: tuple[str, ...], revision: str | None) -> ModelSource | None:
@@ -187,23 +210,21 @@ def _cached(name: str, components: tuple[str, ...], revision: str | None) -> Mod
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
+        path = snapshot_download(name, revision=revision, local_files_only=True, allow_patterns=list(CONFIGS))
     except LocalEntryNotFoundError:
         return None
+    folder = Path(path)
     return ModelSource(name, folder, components, folder.name, _list_files(folder))
 
 
-def _download(name: str, commit: str, patterns: list[str]) -> Path:
+def _download(name: str, revision: str, patterns: list[str]) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HTTPError
 
     try:
-        return Path(snapshot_download(name, revision=commit, allow_patterns=patterns))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except GatedRepoError as error:
-        raise UserError(
-            f"{name} is gated: accept its licence on https://huggingface.co/{name} (for DeepFloyd on the card of "
-            "DeepFloyd/IF-I-XL-v1.0), then log in with hf auth login."
-        ) from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(_gated(name)) from error
+    except (HTTPError, OSError) as error:
         raise UserError(f"{name} could not be downloaded ({type(error).__name__}): check the connection and the disk, "
                         "then run the same command again.") from error  # fmt: skip
