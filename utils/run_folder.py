@@ -46,8 +46,7 @@ class RunFolder:
         Raises:
             UserError: the place cannot be written, or the folder was made with other options.
         """
-        parent = next(place for place in (self.path, *self.path.parents) if place.exists())
-        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        if not _is_writable(self.path):
             raise UserError(f"the output folder {self.path} cannot be written: choose another --save_top_dir or --tag.")
         if self._file.exists():
             self._check_same(self._read())
@@ -127,11 +126,10 @@ class RunFolder:
     def _read(self) -> dict[str, Any]:
         try:
             content = json.loads(self._file.read_text(encoding="utf-8"))
-            missing = {"app", "options", "model", "sessions", "pictures"} - set(content)
-        except (OSError, ValueError, TypeError) as error:
-            raise UserError(f"{self._file} cannot be read ({error}): mend it, or choose another --tag.") from error
-        if missing:
-            raise UserError(f"{self._file} lacks {', '.join(sorted(missing))}: mend it, or choose another --tag.")
+            _check_shape(content)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise UserError(f"{self._file} cannot be read ({reason}): mend it, or choose another --tag.") from error
         return content
 
     def _check_same(self, content: dict[str, Any]) -> None:
@@ -140,6 +138,25 @@ class RunFolder:
         if differing:
             shown = "; ".join(f"{name}: there {before.get(name)!r}, now {now.get(name)!r}" for name in differing)
             raise UserError(f"{self.path} was made with other options ({shown}): choose another --tag.")
+
+
+def _is_writable(path: Path) -> bool:
+    """Return whether a folder is here to write in, or could be made."""
+    try:
+        parent = next(place for place in (path, *path.parents) if place.exists())
+    except OSError:  # a name that is too long
+        return False
+    return parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)
+
+
+def _check_shape(content: dict[str, Any]) -> None:
+    """Touch everything in a ``run.json`` that this module goes by: KeyError, TypeError or AttributeError if damaged."""
+    _flatten(content)
+    for session in content["sessions"]:
+        session.items()
+    for picture in content["pictures"]:
+        _ = [picture[name] for name in ("name", "prompts", "eval_pos", "seed", "status")]
+        _ = [entry["file"].casefold() for entry in picture["files"]]
 
 
 def _flatten(header: dict[str, Any]) -> dict[str, Any]:
