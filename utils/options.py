@@ -112,7 +112,7 @@ class Options:
         _check_range("log_step", self.log_step, 0, 1000)
         if self.sync == "none" and self.mvd_end != 1.0:
             raise UserError(f"--mvd_end {self.mvd_end} ends an averaging that --sync none never starts: give one.")
-        if self.tag is not None and Path(self.tag).name != self.tag:
+        if self.tag is not None and (Path(self.tag).name != self.tag or self.tag == ".."):
             raise UserError(f"--tag {self.tag!r} must be a plain folder name: use --save_top_dir for where it lies.")
 
     def with_defaults(self, family: str) -> "Options":
@@ -368,7 +368,7 @@ class _Parser(argparse.ArgumentParser):
     """Ends bad input with one sentence and exit code 2, without the usage text."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
 def parse_options(argv: Sequence[str] | None = None) -> Options:
