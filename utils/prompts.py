@@ -110,6 +110,7 @@ def read_wide_prompts(path: Path) -> dict[str, dict[str, Any]]:
     """
     text, entries = _read_entries(path)
     for name, fields in entries.items():
+        _check_object(path, text, name, fields, ("prompt",))
         _check_fields(path, text, name, fields, required={"prompt"}, allowed={"prompt", "eval_pos"})
         positions = fields.get("eval_pos", [])
         if not isinstance(positions, list) or not all(type(position) is int for position in positions):
@@ -127,6 +128,7 @@ def read_ambiguous_prompts(path: Path) -> dict[str, dict[str, str]]:
     """
     text, entries = _read_entries(path)
     for name, fields in entries.items():
+        _check_object(path, text, name, fields, ("canonical_prompt", "instance_prompt"))
         names = ["canonical_prompt", "instance_prompt", *(f"instance_prompt_{i}" for i in range(2, len(fields)))]
         _check_fields(path, text, name, fields, required=set(names), allowed=set(names))
     return entries
@@ -149,6 +151,8 @@ def _read_entries(path: Path) -> tuple[str, dict[str, Any]]:
     except json.JSONDecodeError as error:
         place = f"{path}, line {error.lineno} column {error.colno}"
         raise UserError(f"{place}: this is no JSON ({error.msg}): correct it there.") from error
+    except ValueError as error:
+        raise UserError(f"{path}: a number has too many digits for a prompts file: correct it there.") from error
     except RecursionError as error:
         raise UserError(f"{path}: nested too deeply for a prompts file: give one object of entries.") from error
     if not isinstance(entries, dict) or not entries:
@@ -165,10 +169,15 @@ def _without_duplicates(path: Path, text: str, pairs: list[tuple[str, Any]]) -> 
     return dict(pairs)
 
 
-def _check_fields(path: Path, text: str, name: str, fields: Any, required: set[str], allowed: set[str]) -> None:
-    place = _place(path, text, name)
+def _check_object(path: Path, text: str, name: str, fields: Any, needed: Sequence[str]) -> None:
     if not isinstance(fields, dict):
-        raise UserError(f"{place}: the entry {name!r} must be an object with {', '.join(sorted(required))}.")
+        raise UserError(f"{_place(path, text, name)}: the entry {name!r} must be an object with {', '.join(needed)}.")
+
+
+def _check_fields(
+    path: Path, text: str, name: str, fields: dict[str, Any], required: set[str], allowed: set[str]
+) -> None:
+    place = _place(path, text, name)
     if missing := sorted(required - set(fields)):
         raise UserError(f"{place}: the entry {name!r} lacks {', '.join(missing)}.")
     if unknown := sorted(set(fields) - allowed):
@@ -177,6 +186,8 @@ def _check_fields(path: Path, text: str, name: str, fields: Any, required: set[s
     for field in sorted(required):
         if not isinstance(fields[field], str) or not fields[field].strip():
             raise UserError(f"{place}: {field} of {name!r} must be a text that is not empty.")
+        if not _is_unicode(fields[field]):
+            raise UserError(f"{place}: {field} of {name!r} holds half a character (a lone surrogate): correct it.")
 
 
 def _place(path: Path, text: str, name: str, last: bool = False) -> str:
@@ -192,16 +203,22 @@ def _place(path: Path, text: str, name: str, last: bool = False) -> str:
 
 
 def check_prompt(prompt: str) -> None:
-    """Raise UserError for a prompt without a visible character."""
+    """Raise UserError for a prompt without a visible character, or that is no Unicode text."""
     if not prompt.strip():
         raise UserError("an empty prompt was given: say what to draw.")
+    if not _is_unicode(prompt):
+        raise UserError(f"the prompt {prompt!r} is no valid text: give it in the terminal's encoding, such as UTF-8.")
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def strip_positions(height: int, width: int) -> tuple[int, ...]:
     """Return the default crops of a canvas in pixels: 8 left edges, evenly spread, counted at 512 px height."""
     if width < height:
         return ()
-    last = (width - height) * REFERENCE_HEIGHT / height
+    last = _last_position(height, width)
     return tuple(sorted({round(last * index / (DEFAULT_CROPS - 1)) for index in range(DEFAULT_CROPS)}))
 
 
@@ -214,7 +231,7 @@ def check_positions(positions: Iterable[int], height: int, width: int) -> None:
     positions = list(positions)
     if positions and width < height:
         raise UserError(f"eval_pos cuts squares, the canvas {height}x{width} is higher than wide: leave it out.")
-    last = int((width - height) * REFERENCE_HEIGHT / height)
+    last = _last_position(height, width)
     for position in positions:
         if not 0 <= position <= last:
             raise UserError(
@@ -223,6 +240,10 @@ def check_positions(positions: Iterable[int], height: int, width: int) -> None:
             )
     if len(set(positions)) != len(positions):
         raise UserError(f"eval_pos names a position twice ({' '.join(map(str, positions))}): give each once.")
+
+
+def _last_position(height: int, width: int) -> int:
+    return (width - height) * REFERENCE_HEIGHT // height
 
 
 def unknown_words(prompt: str, words: dict[str, list[str]]) -> list[str]:
