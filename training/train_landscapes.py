@@ -92,8 +92,8 @@ def draw_batch(latents: torch.Tensor, count: int, rng: np.random.Generator) -> t
     """Return random windows [count, 4, 32, 32] and a caption for each; one in ten is the empty caption."""
     scenes, strips = rng.integers(latents.shape[0], size=count), rng.integers(latents.shape[1], size=count)
     left = rng.integers(latents.shape[-1] - WINDOW + 1, size=count)
-    windows = [latents[s, i, :, :, x : x + WINDOW] for s, i, x in zip(scenes, strips, left, strict=True)]
-    return torch.stack(windows).float(), [draw_caption(list(SCENES)[scene], rng) for scene in scenes]
+    windows = [latents[s, i, :, :, x : x + WINDOW].float() for s, i, x in zip(scenes, strips, left, strict=True)]
+    return torch.stack(windows), [draw_caption(list(SCENES)[scene], rng) for scene in scenes]
 
 
 def draw_caption(scene: str, rng: np.random.Generator) -> str:
@@ -163,8 +163,8 @@ def make_tokenizer(options: argparse.Namespace) -> CLIPTokenizer:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the options."""
-    parser = make_parser("Train the landscapes model.", steps=3000, batch_size=32, learning_rate=1e-3)
-    parser.add_argument("--strips", type=int, default=64, help="strips drawn for every scene")
+    parser = make_parser("Train the landscapes model.", steps=3400, batch_size=16, learning_rate=1e-3)
+    parser.add_argument("--strips", type=int, default=40, help="strips drawn for every scene")
     parser.add_argument("--channels", type=int, nargs="+", default=CHANNELS, help="width of every level of the UNet")
     return parser.parse_args(argv)
 
@@ -183,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> list[float]:
         ids = clip_text.tokenize(tokenizer, texts).to(options.device)
         return denoising_loss(trainer.module, scheduler, windows.to(options.device), ids, rng)
 
-    losses = trainer.fit(loss_function, log_every=50)
+    losses = trainer.fit(loss_function, log_every=max(1, min(50, options.steps // 4)))
     save_folder(trainer.ema, folder)
     return losses
 

@@ -41,7 +41,7 @@ def build_vae(channels: Sequence[int] = CHANNELS) -> AutoencoderKL:
 
 def to_tensor(pixels: np.ndarray) -> torch.Tensor:
     """Turn uint8 [B, h, w, 3] into float [B, 3, h, w] in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    return torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
 def random_crops(pool: np.ndarray, count: int, width: int, rng: np.random.Generator) -> np.ndarray:
@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> list[float]:
         crops = random_crops(pool, options.batch_size, options.crop, rng)
         return vae_loss(trainer.module, to_tensor(crops).to(options.device))
 
-    losses = trainer.fit(loss_function, log_every=50)
+    losses = trainer.fit(loss_function, log_every=max(1, min(50, options.steps // 4)))
     save(trainer.ema, options.output_dir / "landscapes" / "vae", options.device)
     return losses
 

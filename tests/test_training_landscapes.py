@@ -1,0 +1,129 @@
+"""The drawn landscapes and the two scripts that train on them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from transformers import CLIPTokenizer
+
+from training import clip_text, train_landscapes, train_landscapes_vae
+from training.landscape_captions import PROMPTS, captions, words
+from training.scenes import SCENES, draw_pool, draw_strip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Path, list[float], list[float]]:
+    """A folder that both scripts wrote at a tiny size, and their losses."""
+    folder = tmp_path_factory.mktemp("landscapes")
+    places = ["--checkpoint_dir", str(folder / "checkpoints"), "--output_dir", str(folder), "--device", "cpu"]
+    tiny = ["--strips", "1", "--channels", "16", "16", "16", "--learning_rate", "5e-3", *places]
+    vae = train_landscapes_vae.main(["--steps", "24", "--batch_size", "2", "--crop", "16", *tiny])
+    unet = train_landscapes.main(["--steps", "24", "--batch_size", "4", *tiny])
+    return folder / "landscapes", vae, unet
+
+
+def load(folder: Path) -> StableDiffusionPipeline:
+    return StableDiffusionPipeline.from_pretrained(
+        folder, safety_checker=None, feature_extractor=None, requires_safety_checker=False, use_safetensors=True
+    )
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_strips_are_pictures_that_depend_on_the_seed_alone(scene):
+    first, again, other = draw_strip(scene, 3, 160), draw_strip(scene, 3, 160), draw_strip(scene, 4, 160)
+    assert first.shape == (128, 160, 3)
+    assert first.dtype == np.uint8
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert first.std() > 20
+
+
+def test_strips_look_alike_along_their_length_and_scenes_differ():
+    pool = draw_pool(2, 512).astype(np.float64)
+    assert pool.shape == (len(SCENES), 2, 128, 512, 3)
+    halves = np.stack([pool[..., :256, :], pool[..., 256:, :]]).mean(axis=(2, 4))
+    within = np.abs(halves[0] - halves[1]).mean(axis=(1, 2))
+    between = np.abs(halves[0][:, None] - halves[1][None]).mean(axis=(2, 3)) + np.eye(len(SCENES)) * 255
+    assert (within < between.min(axis=1)).all()
+
+
+def test_unknown_scenes_are_refused():
+    with pytest.raises(KeyError):
+        draw_strip("moon", 0, 64)
+
+
+def test_every_word_of_the_captions_is_listed_once_and_is_one_token(tmp_path):
+    groups = words()
+    listed = [word for group in groups.values() for word in group]
+    used = {word for scene in PROMPTS for caption in captions(scene) for word in caption.lower().split()}
+    assert sorted(listed) == sorted(used)
+    clip_text.write_tokenizer(tmp_path)
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path)
+    assert all(len(tokenizer.tokenize(word)) == 1 for word in listed)
+    assert tokenizer("A BEACH").input_ids == tokenizer("a beach").input_ids
+
+
+def test_every_caption_names_a_subject_and_belongs_to_one_scene():
+    assert PROMPTS.keys() == SCENES.keys()
+    subjects = set(words()["subjects"])
+    groups = [{caption.lower() for caption in captions(scene)} for scene in PROMPTS]
+    assert all(subjects & set(caption.split()) for group in groups for caption in group)
+    assert len(set.union(*groups)) == sum(map(len, groups))
+
+
+def test_captions_are_drawn_in_the_stated_shares():
+    rng = np.random.default_rng(0)
+    drawn = [train_landscapes.draw_caption("beach", rng) for _ in range(2000)]
+    assert drawn.count("") / 2000 == pytest.approx(train_landscapes.EMPTY_CAPTION_SHARE, abs=0.03)
+    assert drawn.count(PROMPTS["beach"]) / 2000 == pytest.approx(train_landscapes.OWN_PROMPT_SHARE, abs=0.05)
+    assert set(drawn) <= {"", *captions("beach")}
+
+
+@pytest.mark.parametrize("part", [1, 2], ids=["vae", "unet"])
+def test_losses_are_finite_and_fall(trained, part):
+    losses = trained[part]
+    assert np.isfinite(losses).all()
+    assert losses[-1] < 0.95 * losses[0]
+
+
+def test_the_folder_draws_a_picture_through_diffusers(trained):
+    pipeline = load(trained[0])
+    pipeline.set_progress_bar_config(disable=True)
+    draw = {"num_inference_steps": 2, "output_type": "np", "generator": torch.Generator().manual_seed(0)}
+    image = pipeline("a beach at sunrise", **draw).images
+    assert image.shape == (1, 128, 128, 3)
+    assert np.isfinite(image).all()
+    assert json.loads((trained[0] / "words.json").read_text()) == words()
+    assert not list(trained[0].parent.glob("landscapes.*"))
+
+
+def test_latents_have_unit_deviation(trained):
+    latents = train_landscapes.encode_scenes(load(trained[0]).vae, 1, "cpu")
+    assert latents.shape == (len(SCENES), 1, 4, 32, train_landscapes.STRIP_WIDTH // 4)
+    assert latents.float().std() == pytest.approx(1.0, abs=0.1)
+
+
+def test_saved_weights_are_those_of_training(trained):
+    tokenizer = load(trained[0]).tokenizer
+    denoiser = train_landscapes.Denoiser(tokenizer, (16, 16, 16)).eval()
+    ids = clip_text.tokenize(tokenizer, ["A beach scene at sunrise with golden sands", ""])
+    with torch.no_grad():
+        expected = denoiser.text_encoder(ids).last_hidden_state
+        x_t, t = torch.randn(2, 4, 32, 32), torch.tensor([500, 20])
+        v = denoiser(x_t, t, ids)
+        train_landscapes.save_folder(denoiser, trained[0])
+        pipeline = load(trained[0])
+        text, empty = pipeline.encode_prompt("a BEACH scene at sunrise with golden sands", "cpu", 1, True)
+        ours = pipeline.unet(x_t, t, torch.cat([text, empty])).sample
+    torch.testing.assert_close(torch.cat([text, empty]), expected)
+    torch.testing.assert_close(ours, v, atol=1e-2, rtol=1e-2)
+
+
+def test_finished_runs_resume_without_training_on(trained, tmp_path):
+    checkpoints = trained[0].parent / "checkpoints"
+    tiny = ["--steps", "24", "--strips", "1", "--channels", "16", "16", "16", "--checkpoint_dir", str(checkpoints)]
+    losses = train_landscapes_vae.main([*tiny, "--output_dir", str(tmp_path), "--device", "cpu"])
+    assert losses == trained[1]
