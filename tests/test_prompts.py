@@ -1,0 +1,180 @@
+"""Prompts become safe, unique file names; prompts files are read whole; closed vocabularies are told."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from utils.errors import UserError
+from utils.prompts import (
+    MAX_STEM_BYTES,
+    FileEntry,
+    PictureRequest,
+    ambiguous_files,
+    ambiguous_prompts,
+    check_positions,
+    file_stem,
+    prompt_from_stem,
+    read_ambiguous_prompts,
+    read_wide_prompts,
+    strip_positions,
+    unique_files,
+    unknown_words,
+    wide_files,
+)
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+NASTY = (
+    "a", "A", "b", "_", "__", " ", "  ", ".", "..", "/", "\\", "\n", "\r\n", "\t", "\0", "~", "~2", "~view1", "-", "-a",
+    "a-b", "é", "e\u0301", "ß", "SS", "ǆ", "İ", "🙂", "👨‍👩‍👧", "日本", "\u202e", "\u200b", ":", "*", "?", '"', "<", ">", "|", "%", "$",
+    "'", ",", "(", ")", "&", "+", "!", "300", "_300", " 300", "x" * 179, "x" * 180, "x" * 181, "é" * 100, "🙂" * 50, "con",
+)  # fmt: skip
+
+
+def nasty_prompts(count: int) -> list[str]:
+    chance = random.Random(7)
+    made = ["".join(chance.choices(NASTY, k=chance.randint(1, 6))) for _ in range(count)]
+    return [prompt for prompt in made if prompt.strip()]
+
+
+def check_name(name: str) -> None:
+    assert "/" not in name and "\0" not in name and "\n" not in name and "\\" not in name
+    assert not name.startswith(".") and len(name.encode()) <= 255
+    assert name == Path(name).name and name.isprintable()
+
+
+def batch_names(batch: list[list[FileEntry]]) -> list[str]:
+    return [entry["file"] for files in batch for entry in files]
+
+
+def test_plain_prompts_are_named_as_the_assignment_says() -> None:
+    prompt = "A photo of a mountain range at twilight"
+    assert file_stem(prompt) == "A_photo_of_a_mountain_range_at_twilight"
+    assert prompt_from_stem(file_stem(prompt)) == prompt
+    files = wide_files(PictureRequest((prompt,), (0, 2292)), "")
+    assert [entry["file"] for entry in files] == [
+        f"{file_stem(prompt)}.png",
+        f"{file_stem(prompt)}_0.png",
+        f"{file_stem(prompt)}_2292.png",
+    ]
+    pair = ("an oil painting of a horse", "an oil painting of a snowy mountain village")
+    assert [entry["file"] for entry in ambiguous_files(PictureRequest(pair), "")] == [
+        "an_oil_painting_of_a_horse.png",
+        "an_oil_painting_of_a_snowy_mountain_village.png",
+        "an_oil_painting_of_a_horse-an_oil_painting_of_a_snowy_mountain_village.png",
+    ]
+
+
+def test_stems_are_safe() -> None:
+    for prompt in [*nasty_prompts(500), "x" * 5000, "é/" * 2500, "...", ".hidden", "../../etc/passwd", "~", "_"]:
+        stem = file_stem(prompt)
+        check_name(stem + ".png")
+        assert stem and len(stem.encode()) <= MAX_STEM_BYTES
+
+
+def test_long_prompts_that_begin_alike_differ() -> None:
+    stems = {file_stem("x" * 4999 + last) for last in "abc"} | {file_stem("x" * 5000)}
+    assert len(stems) == 4
+
+
+def test_names_of_a_batch_are_unique_even_where_case_is_ignored() -> None:
+    for seed in range(20):
+        chance = random.Random(seed)
+        prompts = chance.choices(nasty_prompts(40), k=25)
+        taken: set[str] = set()
+        batch = []
+        for prompt in prompts:
+            if chance.random() < 0.5:
+                request = PictureRequest((prompt,), tuple(chance.sample((0, 2, 30, 300), k=chance.randint(0, 3))))
+                batch.append(unique_files(lambda suffix, r=request: wide_files(r, suffix), taken))
+            else:
+                request = PictureRequest((prompt, *chance.choices(prompts, k=chance.randint(1, 3))))
+                batch.append(unique_files(lambda suffix, r=request: ambiguous_files(r, suffix), taken))
+        names = [name.casefold() for name in batch_names(batch)]
+        assert len(set(names)) == len(names)
+        for name in batch_names(batch):
+            check_name(name)
+
+
+def test_a_strip_never_takes_the_name_of_another_prompts_crop() -> None:
+    requests = [PictureRequest(("beach",), (300,)), PictureRequest(("beach 300",), ())]
+    for order in (requests, requests[::-1]):
+        taken: set[str] = set()
+        batch = [unique_files(lambda suffix, r=request: wide_files(r, suffix), taken) for request in order]
+        assert len(set(batch_names(batch))) == 3
+
+
+def test_equal_prompts_of_two_views_get_two_names() -> None:
+    names = [entry["file"] for entry in ambiguous_files(PictureRequest(("A cat", "a cat", "a/cat")), "")]
+    assert len({name.casefold() for name in names}) == 4
+
+
+# ---------------------------------------------------------------------------------------------- crops
+
+
+def test_default_crops_lie_inside_every_strip() -> None:
+    chance = random.Random(3)
+    sizes = [(64, 64), (512, 3072), (520, 1000), (88, 200), (64, 72), (512, 520), (512, 504), (3072, 512)]
+    sizes += [(8 * chance.randint(1, 200), 8 * chance.randint(1, 800)) for _ in range(2000)]
+    for height, width in sizes:
+        positions = strip_positions(height, width)
+        check_positions(positions, height, width)
+        assert len(positions) == (0 if width < height else len(set(positions)))
+        assert all(round(position * height / 512) + height <= width for position in positions)
+    assert strip_positions(512, 3072) == (0, 366, 731, 1097, 1463, 1829, 2194, 2560)
+
+
+@pytest.mark.parametrize("positions", [(-1,), (2561,), (0, 0), (10**9,)])
+def test_crops_outside_are_refused(positions: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match="eval_pos"):
+        check_positions(positions, 512, 3072)
+    check_positions((0, 2560), 512, 3072)
+
+
+# ---------------------------------------------------------------------------------------------- prompts files
+
+
+def test_the_assignments_prompts_files_are_read() -> None:
+    wide = read_wide_prompts(DATA / "wide_image_prompts.json")
+    assert all(entry["prompt"] and len(entry["eval_pos"]) == 8 for entry in wide.values())
+    for entry in wide.values():
+        check_positions(entry["eval_pos"], 512, 3072)
+    pairs = read_ambiguous_prompts(DATA / "ambiguous_image_prompts.json")
+    first = ambiguous_prompts(next(iter(pairs.values())))
+    assert first == ("an oil painting of a snowy mountain village", "an oil painting of a horse")
+    assert all(len(ambiguous_prompts(entry)) == 2 for entry in pairs.values())
+
+
+def test_prompts_come_in_the_order_of_the_views(tmp_path: Path) -> None:
+    file = tmp_path / "p.json"
+    file.write_text('{"x": {"instance_prompt_2": "c", "instance_prompt": "b", "canonical_prompt": "a"}}')
+    (entry,) = read_ambiguous_prompts(file).values()
+    assert ambiguous_prompts(entry) == ("a", "b", "c")
+
+
+# ---------------------------------------------------------------------------------------------- closed vocabularies
+
+WORDS = {"subjects": ["beach", "mountain range", "the letter n"], "styles": ["photo", "oil painting"],
+         "filler": ["a", "of", "at"]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("prompt", "unknown"),
+    [
+        ("A photo of a BEACH", []),
+        ("a mountain range, at twilight", ["twilight"]),
+        ("an oil painting of the letter N", ["an"]),
+        ("beach beach!", []),
+        ("a purple mountain range range", ["purple", "range"]),
+    ],
+)
+def test_unknown_words_are_found(prompt: str, unknown: list[str]) -> None:
+    assert unknown_words(prompt, WORDS) == unknown
+
+
+@pytest.mark.parametrize("prompt", ["a photo of a cat", "mountain", "range mountain", "photo", "🙂", "beaches"])
+def test_a_prompt_without_a_known_subject_is_refused_with_the_list(prompt: str) -> None:
+    with pytest.raises(UserError, match="mountain range") as refusal:
+        unknown_words(prompt, WORDS)
+    for word in (*WORDS["subjects"], *WORDS["styles"]):
+        assert word in str(refusal.value)
