@@ -1,6 +1,7 @@
 """Timesteps, the signal left at each, and the numbers of one step, against plain formulas and against diffusers."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -84,7 +85,7 @@ def test_the_config_says_the_spacing_unless_the_user_does() -> None:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_each_step_ends_where_the_next_begins(name: str, spacing: str, steps: int) -> None:
     schedule = Schedule.from_config(CONFIGS[name], steps, spacing)
-    for t, following in zip(schedule.timesteps, schedule.timesteps[1:], strict=False):
+    for t, following in pairwise(schedule.timesteps):
         assert t > following
         assert schedule.alphas_cumprod_prev[t] == schedule.alphas_cumprod[following]
     final = {"sd": schedule.alphas_cumprod[0], "if": torch.tensor(1.0)}[name]
@@ -138,7 +139,7 @@ def test_ddim_coefficients_keep_mean_and_variance_for_every_noise() -> None:
 def test_posterior_variance_is_that_of_diffusers(steps: int) -> None:
     schedule = Schedule.from_config(SD_SCHEDULER, steps)
     scheduler = DDIMScheduler.from_config(SD_SCHEDULER)
-    for t, following in zip(schedule.timesteps, schedule.timesteps[1:], strict=False):
+    for t, following in pairwise(schedule.timesteps):
         ours = posterior_variance(schedule.alphas_cumprod[t], schedule.alphas_cumprod_prev[t])
         assert ours.item() == pytest.approx(scheduler._get_variance(t, following).item(), rel=1e-4)
 
