@@ -252,6 +252,19 @@ def test_a_damaged_run_json_is_told(tmp_path: Path, text: str) -> None:
         read_run(tmp_path, "wide_image")
 
 
+@pytest.mark.parametrize(
+    ("role", "field"), [("crop", "prompt"), ("view", "prompt"), ("view", "view"), ("view", "role")]
+)
+def test_a_file_entry_without_its_fields_is_told(tmp_path: Path, role: str, field: str) -> None:
+    entry = {"file": "a.png", "role": role, "prompt": "a", "view": 0}
+    for broken in ({**entry, field: None}, {name: value for name, value in entry.items() if name != field}):
+        picture = {"prompts": ["a"], "status": "done", "files": [broken]}
+        record = {"app": "wide_image", "model": {"family": "sd"}, "pictures": [picture]}
+        (tmp_path / "run.json").write_text(json.dumps(record))
+        with pytest.raises(UserError, match=r"run\.json"):
+            read_run(tmp_path, "wide_image")
+
+
 def test_the_other_app_is_told(tmp_path: Path) -> None:
     write_run(tmp_path, "wide_image", [Request(("A b",))])
     with pytest.raises(UserError, match="--app wide_images"):

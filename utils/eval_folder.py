@@ -124,8 +124,16 @@ def _run_record(content: Any) -> RunRecord:
     for picture in content["pictures"]:
         if not all(isinstance(prompt, str) for prompt in picture["prompts"]) or not picture["prompts"]:
             raise ValueError("prompts must be a list of texts")
+        _ = picture["status"], [_check_entry(entry) for entry in picture["files"]]
         files |= {entry["file"]: (picture, entry) for entry in picture["files"]}
     return RunRecord(str(content["app"]), str(content["model"]["family"]), content["pictures"], files)
+
+
+def _check_entry(entry: dict[str, Any]) -> None:
+    fields = {"crop": {"prompt": str}, "view": {"prompt": str, "view": int}}.get(entry["role"], {})
+    for name, kind in {"file": str, "role": str, **fields}.items():
+        if not isinstance(entry[name], kind):
+            raise ValueError(f"{name} of {entry['file']!r} must be of type {kind.__name__}")
 
 
 def header_fault(path: Path) -> str | None:
