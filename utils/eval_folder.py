@@ -110,7 +110,7 @@ def read_run(folder: Path, app: str) -> RunRecord | None:
         return None
     try:
         record = _run_record(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} is damaged ({type(error).__name__}: {error}): remove it to take the prompts from the file names."
         ) from error
