@@ -315,6 +315,10 @@ class AmbiguousImageOptions(Options):
         if self.prompts is None and self.prompts_file is None and len(self.views_names) != 2:
             raise UserError(f"the default prompts are two, --views_names has {len(self.views_names)}: give --prompts.")
 
+    def with_defaults(self, family: str) -> "AmbiguousImageOptions":
+        options = super().with_defaults(family)
+        return options if "inner_rotate" in self.views_names else dataclasses.replace(options, rotate_angle=None)
+
     def requests(self) -> list[PictureRequest]:
         if self.prompts_file is None:
             for prompt in self.prompts:
