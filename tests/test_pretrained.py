@@ -1,0 +1,256 @@
+"""Both kinds of folders load in every number format, are encoded as diffusers encodes, and give their memory back."""
+
+import gc
+import json
+import shutil
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import IFPipeline, StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
+from transformers import T5EncoderModel
+
+import main
+from guidance import ambiguous_image_model, pretrained
+from guidance.ambiguous_image_model import AmbiguousImageModel
+from guidance.pretrained import load_deepfloyd_stage, load_stable_diffusion, load_t5_embeddings
+from guidance.wide_image_model import WideImageModel
+from tests import hub_folders, runs
+from utils.model_source import ModelSource, open_source
+from utils.options import AmbiguousImageOptions, WideImageOptions
+from utils.runtime import Runtime
+
+one_thread = runs.one_thread
+CPU = torch.device("cpu")
+PROMPTS = ["A photo of a mountain range at twilight", "an oil painting, café 🙂 1024x768", "x" * 3000]
+
+
+@pytest.fixture(autouse=True)
+def fresh_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DIFFUSION_SYNC_CACHE", str(tmp_path / "cache"))
+
+
+def sd_source(folder: Path) -> ModelSource:
+    return open_source(str(folder), WideImageOptions.PATHS["sd_path"], None, "sd_path")
+
+
+def stage_source(folder: Path, number: int) -> ModelSource:
+    option = f"stage_{number}_path"
+    return open_source(str(folder), AmbiguousImageOptions.PATHS[option], None, option)
+
+
+def as_fp16_files(folder: Path, copy: Path) -> Path:
+    """The same folder with its weights in ``x.fp16.safetensors`` alone, as the Hub keeps them."""
+    shutil.copytree(folder, copy)
+    for file in list(copy.glob("*/*.safetensors")):
+        weights = {name: weight.half() for name, weight in load_file(file).items()}
+        save_file(weights, file.with_name(f"{file.stem}.fp16.safetensors"), metadata={"format": "pt"})
+        file.unlink()
+    return copy
+
+
+# ---------------------------------------------------------------------------------------------- number formats
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("variant", ["plain", "fp16"])
+def test_folders_load(
+    dtype: torch.dtype, variant: str, sd_folder: Path, if_stage_2_folder: Path, tmp_path: Path
+) -> None:
+    folders = [sd_folder, if_stage_2_folder]
+    if variant == "fp16":
+        folders = [as_fp16_files(folder, tmp_path / str(index)) for index, folder in enumerate(folders)]
+    runtime = Runtime(CPU, dtype)
+    model = load_stable_diffusion(sd_source(folders[0]), runtime)
+    stage = load_deepfloyd_stage(stage_source(folders[1], 2), runtime)
+    assert (model.window, model.vae_scale, model.channels, stage.size) == (8, 8, 4, 64)
+    for network in (model.denoiser.unet, model.vae, model.pipeline.text_encoder, stage.denoiser.unet):
+        assert network.dtype == dtype and not network.training
+        assert not any(weight.requires_grad for weight in network.parameters())
+    assert model.pipeline.safety_checker is None
+    expected = load_file(next((folders[0] / "unet").glob("*.safetensors")))
+    for name, weight in model.denoiser.unet.state_dict().items():
+        assert torch.equal(weight, expected[name].to(dtype)), name
+
+
+def test_both_apps_run_in_bfloat16_and_from_fp16_files(
+    sd_folder: Path, if_stage_1_folder: Path, if_stage_2_folder: Path, tmp_path: Path
+) -> None:
+    sd, stage_1 = (as_fp16_files(f, tmp_path / f.name) for f in (sd_folder, if_stage_1_folder))
+    assert main.main(runs.wide(sd, tmp_path / "wide", "--dtype", "bfloat16")) == 0
+    assert main.main(runs.ambiguous(stage_1, if_stage_2_folder, tmp_path / "pair", "--dtype", "bfloat16")) == 0
+    for app in ("wide", "pair"):
+        run = runs.run_json(tmp_path / app / "t")
+        assert run["options"]["dtype"] == "bfloat16" and run["pictures"][0]["status"] == "done"
+
+
+def test_fp16_files_are_taken_on_request(sd_folder: Path, tmp_path: Path) -> None:
+    folder = as_fp16_files(sd_folder, tmp_path / "m")
+    for component in ("unet", "vae", "text_encoder"):
+        for file in (sd_folder / component).glob("*.safetensors"):
+            shutil.copy(file, folder / component)
+    plain, half = (load_stable_diffusion(sd_source(folder), Runtime(CPU, variant=v)) for v in ("auto", "fp16"))
+    first, second = (model.denoiser.unet.conv_out.weight for model in (plain, half))
+    assert not torch.equal(first, second) and torch.equal(first.half().float(), second)
+
+
+def test_stable_diffusion_15_with_its_safety_checker_loads(sd_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(sd_folder, tmp_path / "m")
+    index = json.loads((folder / "model_index.json").read_text())
+    index |= {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
+              "feature_extractor": ["transformers", "CLIPImageProcessor"]}  # fmt: skip
+    (folder / "model_index.json").write_text(json.dumps(index))
+    assert load_stable_diffusion(sd_source(folder), Runtime(CPU)).pipeline.safety_checker is None
+
+
+def test_v_prediction_weights_run_and_are_read_as_such(sd_folder: Path, tmp_path: Path) -> None:
+    folder = hub_folders.make_stable_diffusion(tmp_path / "v", prediction_type="v_prediction")
+    for name, path in (("eps", sd_folder), ("v", folder)):
+        assert main.main(runs.wide(path, tmp_path / name, "--prompt", "a")) == 0
+    eps, v = (runs.contents(tmp_path / name / "t") for name in ("eps", "v"))
+    assert eps.keys() == v.keys() and all(eps[name] != v[name] for name in eps)
+
+
+@pytest.mark.parametrize("prediction", ["sample", "x0"])
+def test_other_predictions_are_refused(
+    prediction: str, sd_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(sd_folder, tmp_path / "m")
+    file = folder / "scheduler" / "scheduler_config.json"
+    file.write_text(file.read_text().replace('"epsilon"', f'"{prediction}"'))
+    with pytest.raises(SystemExit) as ending:
+        main.main(runs.wide(folder, tmp_path / "out"))
+    assert ending.value.code == 2 and prediction in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+# ---------------------------------------------------------------------------------------------- CLIP
+
+
+def test_embeddings_are_those_of_stable_diffusion(sd_folder: Path) -> None:
+    model = load_stable_diffusion(sd_source(sd_folder), Runtime(CPU))
+    text_encoder = weakref.ref(model.pipeline.text_encoder)
+    padded = model.pipeline.tokenizer("a", padding="max_length", max_length=77).input_ids
+    assert padded[3:] == [0] * 74  # "!", as the folder's legacy files say
+    mine = model.encode(PROMPTS)
+    gc.collect()
+    assert model.pipeline is None and text_encoder() is None
+    theirs = StableDiffusionPipeline.from_pretrained(sd_folder, safety_checker=None, use_safetensors=True)
+    for prompt in ["", *PROMPTS]:
+        positive, negative = theirs.encode_prompt(prompt, CPU, 1, True)
+        assert torch.equal(mine[prompt], positive) and torch.equal(mine[""], negative)
+
+
+# ---------------------------------------------------------------------------------------------- T5
+
+
+@pytest.fixture
+def encoder_loads(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
+    """Weak references to every T5 encoder that is loaded."""
+    loads: list[weakref.ref] = []
+    load = T5EncoderModel.from_pretrained
+
+    def counted(*args: Any, **kwargs: Any) -> T5EncoderModel:
+        encoder = load(*args, **kwargs)
+        loads.append(weakref.ref(encoder))
+        return encoder
+
+    monkeypatch.setattr(T5EncoderModel, "from_pretrained", counted)
+    return loads
+
+
+def test_t5_embeddings_are_those_of_deepfloyd(if_stage_1_folder: Path) -> None:
+    mine = load_t5_embeddings(stage_source(if_stage_1_folder, 1), ["", *PROMPTS], Runtime(CPU))
+    theirs = IFPipeline.from_pretrained(
+        if_stage_1_folder, safety_checker=None, feature_extractor=None, watermarker=None,
+        requires_safety_checker=False, use_safetensors=True,
+    )  # fmt: skip
+    for prompt in PROMPTS:
+        positive, negative = theirs.encode_prompt(prompt, clean_caption=False)
+        assert mine[prompt].shape == (1, 77, hub_folders.TEXT_WIDTH)
+        assert torch.equal(mine[prompt], positive) and torch.equal(mine[""], negative)
+
+
+def test_the_cache_is_keyed_by_content(
+    if_stage_1_folder: Path, tmp_path: Path, encoder_loads: list[weakref.ref]
+) -> None:
+    source = stage_source(if_stage_1_folder, 1)
+    first = load_t5_embeddings(source, ["a", "b"], Runtime(CPU))
+    assert len(encoder_loads) == 1
+    moved = shutil.copytree(if_stage_1_folder, tmp_path / "moved")
+    again = load_t5_embeddings(stage_source(moved, 1), ["b", "a"], Runtime(CPU))
+    assert len(encoder_loads) == 1 and all(torch.equal(first[prompt], again[prompt]) for prompt in first)
+    load_t5_embeddings(source, ["a", "c"], Runtime(CPU))
+    assert len(encoder_loads) == 2
+    load_t5_embeddings(source, ["a"], Runtime(CPU, torch.bfloat16))
+    assert len(encoder_loads) == 3
+    file = moved / "text_encoder" / "model.safetensors"
+    save_file({name: 2 * weight for name, weight in load_file(file).items()}, file, metadata={"format": "pt"})
+    other = load_t5_embeddings(stage_source(moved, 1), ["a"], Runtime(CPU))
+    assert len(encoder_loads) == 4 and not torch.equal(other["a"], first["a"])
+
+
+def test_a_second_run_needs_no_encoder(
+    if_stage_1_folder: Path, if_stage_2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main.main(runs.ambiguous(if_stage_1_folder, if_stage_2_folder, tmp_path / "1")) == 0
+
+    def forbidden(*_: Any, **__: Any) -> None:
+        raise AssertionError("the T5 encoder was loaded again")
+
+    monkeypatch.setattr(T5EncoderModel, "from_pretrained", forbidden)
+    assert main.main(runs.ambiguous(if_stage_1_folder, if_stage_2_folder, tmp_path / "2")) == 0
+    assert runs.contents(tmp_path / "1" / "t") == runs.contents(tmp_path / "2" / "t")
+
+
+def test_the_encoder_is_gone_before_the_networks_load(
+    if_stage_1_folder: Path, if_stage_2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    encoder_loads: list[weakref.ref],
+) -> None:  # fmt: skip
+    still_here: list[bool] = []
+
+    def load(source: ModelSource, runtime: Runtime) -> pretrained.PixelStage:
+        still_here.extend(encoder() is not None for encoder in encoder_loads)
+        return load_deepfloyd_stage(source, runtime)
+
+    monkeypatch.setattr(ambiguous_image_model, "load_deepfloyd_stage", load)
+    assert main.main(runs.ambiguous(if_stage_1_folder, if_stage_2_folder, tmp_path)) == 0
+    assert still_here == [False, False]
+
+
+# ---------------------------------------------------------------------------------------------- offloading
+
+
+@pytest.mark.parametrize("app", ["wide", "pair"])
+def test_offloading_changes_nothing_and_is_real(
+    app: str, sd_folder: Path, if_stage_1_folder: Path, if_stage_2_folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    hooked: list[bool] = []
+    model_class = WideImageModel if app == "wide" else AmbiguousImageModel
+    render = model_class.render
+
+    def watched(self: Any, *args: Any) -> Any:
+        networks = [self.latent_model.denoiser.unet, self.latent_model.vae] if app == "wide" else []
+        networks += [stage.denoiser.unet for stage in getattr(self, "stages", [])]
+        hooked.extend(hasattr(network, "_hf_hook") for network in networks)
+        return render(self, *args)
+
+    monkeypatch.setattr(model_class, "render", watched)
+    states = []
+    for name, extra in (("plain", []), ("offload", ["--offload"])):
+        top = tmp_path / name
+        argv = (
+            runs.wide(sd_folder, top, "--save_latents", *extra)
+            if app == "wide"
+            else runs.ambiguous(if_stage_1_folder, if_stage_2_folder, top, "--save_latents", *extra)
+        )
+        assert main.main(argv) == 0
+        (file,) = (top / "t").glob("*.safetensors")
+        states.append(load_file(file))
+    assert hooked == [False, False, True, True]
+    for name, plain in states[0].items():
+        assert (plain - states[1][name]).abs().max() <= 1e-5
