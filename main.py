@@ -76,6 +76,8 @@ def plan(options: Options) -> Job:
         name: open_source(getattr(options, name), components, options.revision, name)
         for name, components in options.PATHS.items()
     }
+    for source in sources.values():
+        source.check_prediction()
     options, requests = options.fit(sources, requests)
     return Job(options, requests, family, sources, reason, options.warn_of_words(sources, requests))
 

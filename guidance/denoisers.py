@@ -6,7 +6,6 @@ from typing import Any
 import torch
 
 from guidance.schedule import ddim_scheduler
-from utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -33,21 +32,14 @@ class Denoiser:
 
     Args:
         unet: ``UNet2DConditionModel`` or alike, in its own dtype, frozen.
-        scheduler_config: of the pipeline's own scheduler.
+        scheduler_config: of the pipeline's own scheduler; it predicts ``epsilon`` or ``v_prediction``.
         device: where ``unet`` runs.
-
-    Raises:
-        UserError: the weights predict something other than eps or v.
     """
 
     def __init__(self, unet: torch.nn.Module, scheduler_config: dict[str, Any], device: torch.device):
         self.unet, self.scheduler_config, self.device = unet, dict(scheduler_config), device
         self.alphas_cumprod = ddim_scheduler(self.scheduler_config).alphas_cumprod.double()
-        self.prediction_type = self.scheduler_config.get("prediction_type", "epsilon")
-        if self.prediction_type not in ("epsilon", "v_prediction"):
-            raise UserError(
-                f"the weights predict {self.prediction_type!r}, this tool reads epsilon and v_prediction: take others."
-            )
+        self.predicts_v = self.scheduler_config.get("prediction_type", "epsilon") == "v_prediction"
 
     def predict_eps(
         self, xts: torch.Tensor, timestep: int, conditioning: Conditioning, guidance_scale: float, batch_size: int
@@ -69,7 +61,7 @@ class Denoiser:
             rows = slice(start, start + batch_size)
             outputs.append(self._predict(xts[rows], timestep, rows, conditioning, guidance_scale))
         output = torch.cat(outputs)
-        if self.prediction_type == "v_prediction":
+        if self.predicts_v:
             abar = self.alphas_cumprod[timestep]
             return abar.sqrt().item() * output + (1 - abar).sqrt().item() * xts
         return output

@@ -72,7 +72,7 @@ def load_stable_diffusion(source: ModelSource, runtime: Runtime) -> LatentModel:
     """Load Stable Diffusion 1.x or 2.x from the Hub's layout.
 
     Raises:
-        UserError: weight files are missing, or the network predicts neither eps nor v.
+        UserError: weight files are missing.
     """
     variant = source.weight_variant(runtime.variant, runtime.half)
     pipeline = StableDiffusionPipeline.from_pretrained(
@@ -85,7 +85,8 @@ def load_stable_diffusion(source: ModelSource, runtime: Runtime) -> LatentModel:
     )
     for module in (pipeline.text_encoder, pipeline.unet, pipeline.vae):
         runtime.place(module)
-    runtime.offload_in_turn([pipeline.text_encoder, pipeline.unet, pipeline.vae])
+    runtime.offload_in_turn([pipeline.text_encoder])
+    runtime.offload_in_turn([pipeline.unet, pipeline.vae])
     return LatentModel(
         denoiser=Denoiser(pipeline.unet, pipeline.scheduler.config, runtime.device),
         vae=pipeline.vae,
@@ -115,7 +116,7 @@ def load_deepfloyd_stage(source: ModelSource, runtime: Runtime) -> PixelStage:
     """Load the network and the schedulers of one stage; neither T5 nor safety checker nor watermarker.
 
     Raises:
-        UserError: weight files are missing, or the network predicts neither eps nor v.
+        UserError: weight files are missing.
     """
     variant = source.weight_variant(runtime.variant, runtime.half)
     folder = source.fetch(variant)

@@ -9,7 +9,6 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 
 from guidance.denoisers import Conditioning, Denoiser
 from tests.analytic import CPU, IF_SCHEDULER, SD_SCHEDULER, FakeUNet, nonlinear_answer, text_of
-from utils.errors import UserError
 
 F64 = torch.float64
 
@@ -122,11 +121,6 @@ def test_v_of_a_known_picture_gives_its_own_noise() -> None:
     x_t, v = abar.sqrt() * x0 + (1 - abar).sqrt() * eps, abar.sqrt() * eps - (1 - abar).sqrt() * x0
     network = denoiser(lambda *_: v, F64, prediction_type="v_prediction")
     assert (network.predict_eps(x_t, 300, told(2), 1.0, 8) - eps).abs().max() < 1e-12
-
-
-def test_other_predictions_are_refused() -> None:
-    with pytest.raises(UserError, match="'sample'"):
-        denoiser(prediction_type="sample")
 
 
 # ---------------------------------------------------------------------------------------------- what stage 2 is told

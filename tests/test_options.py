@@ -155,6 +155,20 @@ def test_a_folder_without_a_component(
 
 
 @pytest.mark.parametrize("app", ["wide_image", "ambiguous_image"])
+def test_networks_that_predict_neither_eps_nor_v(
+    app: str, sd_folder: Path, if_stage_1_folder: Path, if_stage_2_folder: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    folder = shutil.copytree(sd_folder if app == "wide_image" else if_stage_1_folder, tmp_path / "m")
+    path = folder / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"prediction_type": "sample"}))
+    out = tmp_path / "out"
+    argv = runs.wide(folder, out) if app == "wide_image" else runs.ambiguous(folder, if_stage_2_folder, out)
+    assert "'sample'" in runs.refused(capsys, argv)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("app", ["wide_image", "ambiguous_image"])
 def test_pickled_weights_are_not_loaded(
     app: str, sd_folder: Path, if_stage_1_folder: Path, if_stage_2_folder: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import copy
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -123,7 +122,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
         }
         torch.save(state, temporary)
-        os.replace(temporary, self.path)
+        temporary.replace(self.path)
 
     def _load(self) -> None:
         state = torch.load(self.path, map_location=self.options.device, weights_only=True)

@@ -89,8 +89,8 @@ class Saving:
 
 def build_model(kind: str, config: Config) -> torch.nn.Module:
     """A network with random weights, in eval mode. `kind` is "unet", "vae", "clip" or "t5"."""
-    import diffusers  # noqa: PLC0415
-    import transformers  # noqa: PLC0415
+    import diffusers
+    import transformers
 
     if kind in ("unet", "vae"):
         network = {"unet": diffusers.UNet2DConditionModel, "vae": diffusers.AutoencoderKL}[kind]
@@ -125,7 +125,7 @@ def write_transformer(model: torch.nn.Module, folder: Path, saving: Saving, pref
 
 def write_scheduler(name: str, config: Config, folder: Path) -> None:
     """Save the scheduler `name` of diffusers as scheduler_config.json."""
-    import diffusers  # noqa: PLC0415
+    import diffusers
 
     getattr(diffusers, name).from_config(config).save_pretrained(folder)
 
@@ -145,7 +145,7 @@ def write_model_index(folder: Path, pipeline: str, components: dict[str, tuple[s
 @functools.cache
 def clip_vocabulary() -> tuple[dict[str, int], list[str]]:
     """CLIP's byte-pair vocabulary as (piece -> id, merge rules), read from the file in open_clip's package."""
-    from open_clip.tokenizer import bytes_to_unicode, default_bpe  # noqa: PLC0415
+    from open_clip.tokenizer import bytes_to_unicode, default_bpe
 
     lines = gzip.decompress(Path(default_bpe()).read_bytes()).decode("utf-8").split("\n")
     merges = lines[1 : 49152 - 256 - 2 + 1]
@@ -177,7 +177,7 @@ def _special_token(text: str) -> Config:
 @functools.cache
 def t5_pieces(size: int = 160) -> bytes:
     """A small sentencepiece model with T5's special ids (0 pad, 1 end, 2 unknown), trained on a few sentences."""
-    import sentencepiece  # noqa: PLC0415
+    import sentencepiece
 
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -200,8 +200,8 @@ def write_t5_tokenizer(folder: Path) -> None:
 
 def write_safety_checker(folder: Path, saving: Saving) -> None:
     """Save DeepFloyd IF's safety checker with random weights, at a small size."""
-    from diffusers.pipelines.deepfloyd_if import IFSafetyChecker  # noqa: PLC0415
-    from transformers import CLIPConfig  # noqa: PLC0415
+    from diffusers.pipelines.deepfloyd_if import IFSafetyChecker
+    from transformers import CLIPConfig
 
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = CLIPConfig(text_config=sizes, vision_config=sizes | {"image_size": 32, "patch_size": 16})
@@ -210,8 +210,8 @@ def write_safety_checker(folder: Path, saving: Saving) -> None:
 
 def write_if_extras(folder: Path, saving: Saving) -> None:
     """Save what IF's folders hold besides the networks: safety checker, feature extractor and watermarker."""
-    from diffusers.pipelines.deepfloyd_if import IFWatermarker  # noqa: PLC0415
-    from transformers import CLIPImageProcessor  # noqa: PLC0415
+    from diffusers.pipelines.deepfloyd_if import IFWatermarker
+    from transformers import CLIPImageProcessor
 
     write_safety_checker(folder / "safety_checker", saving)
     CLIPImageProcessor().save_pretrained(folder / "feature_extractor")

@@ -52,6 +52,12 @@ class ModelSource:
         except (OSError, ValueError) as error:
             raise UserError(f"{self.name}: {component}/{path.name} cannot be read: give a complete model.") from error
 
+    def check_prediction(self) -> None:
+        """Raise UserError unless the network predicts eps or v."""
+        predicted = self.config("scheduler").get("prediction_type", "epsilon")
+        if predicted not in ("epsilon", "v_prediction"):
+            raise UserError(f"{self.name} predicts {predicted!r}: take weights that predict epsilon or v_prediction.")
+
     def words(self) -> dict[str, list[str]] | None:
         """Return the closed vocabulary of an embedded model, or None for a model that reads any text."""
         path = self.folder / "words.json"
