@@ -89,12 +89,11 @@ class WideImageModel(BaseModel):
             (1, channels, self.height, self.width), (len(self.mapper), channels, self.window, self.window), generator
         )
         for state in self.denoise(x_t, 1, generator):
-            self.canvas = state.z_t_1
+            self.last = state
             yield state
 
     def render(self, state: StepState, files: list[dict[str, Any]]) -> dict[str, Image.Image]:
-        decode = self.decode_views if self.options.sync == "none" else self.decode_canvas
-        strip = to_pil(decode(state.x_t_1 if self.options.sync == "none" else state.z_t_1))
+        strip = self._show(state.z_t_1, state.x_t_1)
         return {
             entry["file"]: strip if entry["role"] == "strip" else crop_strip(strip, entry["position"])
             for entry in files
@@ -102,10 +101,16 @@ class WideImageModel(BaseModel):
         }
 
     def preview(self, state: StepState) -> Image.Image:
-        return to_pil(self.decode_canvas(state.z0s))
+        return self._show(state.z0s, state.x0s)
 
     def latents(self) -> Tensors:
-        return {"canvas": self.canvas.float().cpu()}
+        """Return ``canvas`` ``[1, C, H, W]``, or ``views`` ``[N, C, h, w]`` where ``--sync none`` averages nothing."""
+        if self.options.sync == "none":
+            return {"views": self.last.x_t_1.float().cpu()}
+        return {"canvas": self.last.z_t_1.float().cpu()}
+
+    def _show(self, canvas: torch.Tensor, views: torch.Tensor) -> Image.Image:
+        return to_pil(self.decode_views(views) if self.options.sync == "none" else self.decode_canvas(canvas))
 
     # ------------------------------------------------------------------------------ decoding
 

@@ -21,7 +21,7 @@ import torch  # noqa: E402
 
 from tests import hub_folders  # noqa: E402
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
