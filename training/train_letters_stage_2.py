@@ -26,7 +26,7 @@ NAME = "letters-stage-2"
 LOW, SIZE, CROP = 32, 128, 64
 WHOLE_PICTURES = 0.25
 MAX_LEVEL = 400
-WIDTHS = (16, 32, 64, 96, 128)
+WIDTHS = (16, 32, 64, 96, 96)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
