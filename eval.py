@@ -79,7 +79,7 @@ def _plan(paths: Sequence[Path], app: str, run: RunRecord | None, prompts_file: 
 
 def _why_nothing(plan: Plan) -> str:
     if not plan.skipped:
-        return ": it is empty"
+        return ": it holds no files"
     first = plan.skipped[0]
     return f": {len(plan.skipped)} skipped, the first one {first.file!r} ({first.reason})"
 

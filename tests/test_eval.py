@@ -506,7 +506,11 @@ def test_bad_input_ends_with_code_two_and_one_sentence(tmp_path: Path, capsys: p
     empty.mkdir()
     notes.mkdir()
     (notes / "a.png").write_text("no picture")
-    folders = {str(tmp_path / "missing"): "does not exist", str(notes / "a.png"): "is a file", str(empty): "empty"}
+    folders = {
+        str(tmp_path / "missing"): "does not exist",
+        str(notes / "a.png"): "is a file",
+        str(empty): "holds no files",
+    }
     cases = [(folder, "wide_images", words) for folder, words in folders.items()]
     cases += [(str(notes), "wide_images", "1 skipped"), (str(notes), "panorama", "unknown app")]
     for folder, app, words in cases:
