@@ -44,7 +44,8 @@ FILLER = frozenset(("a", "an", "the", "of", "at", "with", "in", "on", "by", "and
 STYLES = frozenset((
     "photo", "photograph", "picture", "painting", "panorama", "panoramic", "view", "scene", "landscape", "scenic",
     "wide", "beautiful", "sweeping", "bustling", "vast", "dense", "tranquil", "vibrant", "narrow", "rugged", "shades",
-    "surrounded", "old",
+    "surrounded", "old", "golden", "grand", "great", "green", "orange", "purple", "red", "european", "misty", "snowy",
+    "stone",
 ))  # fmt: skip
 
 
