@@ -115,7 +115,8 @@ def table(details: dict[str, Any]) -> str:
     if details["pairs"]:
         lines += ["", f"{'A':>7}  {'C':>7}   pair (A: worst alignment, C: concealment; higher is better)"]
         lines += [
-            f"{row['alignment']:7.4f}  {row['concealment']:7.4f}   {_short(row['name'])}" for row in details["pairs"]
+            f"{row['alignment']:7.4f}  {row['concealment']:7.4f}   {_short(' | '.join(row['prompts']))}"
+            for row in details["pairs"]
         ]
         lines += [f"{details['alignment']:7.4f}  {details['concealment']:7.4f}   mean over pairs"]
     if details["skipped"]:
