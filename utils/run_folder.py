@@ -66,10 +66,15 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with self._lock():
-                return self._enter(requests, list_files, device, seed)
+                content = self._read() if self._file.exists() else {**self.header, "sessions": [], "pictures": []}
+                self._check_same(content)
+                _enter_session(content, device)
+                pictures = self._enter(content["pictures"], requests, list_files, seed)
+                write_json(self._file, content)
         except OSError as error:
             reason = error.strerror or error
             raise UserError(f"the output folder {self.path} cannot be written ({reason}): choose another.") from error
+        return [picture for picture in pictures if not self._is_finished(picture)]
 
     def record(self, picture: Picture, **fields: Any) -> None:
         """Write new fields of a picture, such as ``status``, into ``run.json``."""
@@ -83,17 +88,13 @@ class RunFolder:
 
     def _enter(
         self,
+        pictures: list[Picture],
         requests: Sequence[PictureRequest],
         list_files: Callable[[PictureRequest, str], list[FileEntry]],
-        device: str,
         seed: int,
     ) -> list[Picture]:
-        content = self._read() if self._file.exists() else {**self.header, "sessions": [], "pictures": []}
-        self._check_same(content)
-        session = {**_environment(), "device": device}
-        if not content["sessions"] or {**content["sessions"][-1], "started": ""} != {**session, "started": ""}:
-            content["sessions"].append(session)
-        known = list(content["pictures"])
+        """Return the requests' entries; those that are new are appended to ``pictures`` with files of their own."""
+        known = list(pictures)
         taken = {entry["file"].casefold() for picture in known for entry in picture["files"]}
         mine: list[Picture] = []
         for request in requests:
@@ -101,15 +102,12 @@ class RunFolder:
             if picture is None:
                 files = unique_files(lambda suffix, request=request: list_files(request, suffix), taken)
                 self._check_free(files)
-                picture = {"name": Path(files[0]["file"]).stem, "prompts": list(request.prompts),
-                           "eval_pos": list(request.eval_pos), "seed": seed, "status": "pending",
-                           "files": files}  # fmt: skip
-                content["pictures"].append(picture)
+                picture = _new_entry(request, files, seed)
+                pictures.append(picture)
             else:
                 known.remove(picture)
             mine.append(picture)
-        write_json(self._file, content)
-        return [picture for picture in mine if not self._is_finished(picture)]
+        return mine
 
     def _is_finished(self, picture: Picture) -> bool:
         files_here = all((self.path / entry["file"]).exists() for entry in picture["files"])
@@ -167,6 +165,24 @@ def _flatten(header: dict[str, Any]) -> dict[str, Any]:
         for name, source in header["model"]["sources"].items()
     }
     return {"--app": header["app"], "model": header["model"]["family"], **options, **models}
+
+
+def _new_entry(request: PictureRequest, files: list[FileEntry], seed: int) -> Picture:
+    return {
+        "name": Path(files[0]["file"]).stem,
+        "prompts": list(request.prompts),
+        "eval_pos": list(request.eval_pos),
+        "seed": seed,
+        "status": "pending",
+        "files": files,
+    }
+
+
+def _enter_session(content: dict[str, Any], device: str) -> None:
+    """Note who works in the folder, unless the last session was the same but for its time."""
+    session = {**_environment(), "device": device}
+    if not content["sessions"] or {**content["sessions"][-1], "started": ""} != {**session, "started": ""}:
+        content["sessions"].append(session)
 
 
 def _is_same(picture: Picture, request: PictureRequest) -> bool:
