@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.clip_files import TINY, ClipSource, find_clip
-from utils.errors import UserError, exit_with
+from utils.errors import OneLineParser, UserError, exit_with
 from utils.eval_folder import Plan, RunRecord, list_files, make_plan, parse_app, read_run
 from utils.eval_scores import score_plan
 from utils.files import write_json
@@ -23,7 +23,7 @@ TABLE_WIDTH = 78
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    parser = argparse.ArgumentParser(prog="eval.py", description=__doc__, allow_abbrev=False)
+    parser = OneLineParser(prog="eval.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("--fdir1", required=True, metavar="DIR", help="folder of pictures; not searched deeper")
     parser.add_argument(
         "--app", "-app", required=True, metavar="APP", help="wide_images or ambiguous_images (the singular works too)"

@@ -70,6 +70,10 @@ def plan(options: Options) -> Job:
     if options.prompts_file is not None:
         options.requests()  # a malformed file is told before anything slow is imported
     family, reason = choose_family(options)
+    if family == "tiny" and options.revision is not None:
+        raise UserError(
+            f"--revision {options.revision} is for a Hub id, this run takes the embedded model: leave it out."
+        )
     options = options.with_defaults(family)
     requests = options.requests()
     sources = {
@@ -95,12 +99,14 @@ def run(job: Job) -> int:
     folder.check()
     say(state, f"Model: {job.reason}", *(f"Warning: {warning}" for warning in job.warnings))
 
-    model = load_app(options.app).load(options, job.sources, runtime)
     with state.main_process_first():
         todo = folder.open(job.requests, options.list_files, str(runtime.device), options.seed)
     state.wait_for_everyone()  # everyone has read what is still to do before anyone finishes a picture
     say(state, f"{len(todo)} of {len(job.requests)} pictures to make in {folder.path}")
-    failures = make_pictures(model, folder, todo, options, state) if todo else {}
+    failures = {}
+    if todo:
+        model = load_app(options.app).load(options, job.sources, runtime)
+        failures = make_pictures(model, folder, todo, options, state)
     state.wait_for_everyone()  # a launcher ends all processes when one ends with an error
     state.destroy_process_group()
     for name, failure in failures.items():

@@ -3,6 +3,7 @@
 All loading goes through diffusers' pipelines, from a local folder, safetensors only, without remote code.
 """
 
+import contextlib
 import gc
 import hashlib
 import json
@@ -151,12 +152,14 @@ def load_t5_embeddings(source: ModelSource, prompts: list[str], runtime: Runtime
     identity = source.identity()
     key = [identity["commit"] or identity["sha256"], variant, str(runtime.dtype)]
     paths = {prompt: _embedding_path([*key, prompt]) for prompt in prompts}
-    missing = [prompt for prompt, path in paths.items() if not path.exists()]
-    if missing:
-        for prompt, embedding in _encode_t5(source.fetch(variant), variant, missing, runtime).items():
+    known = {prompt: load_file(path)["embedding"] for prompt, path in paths.items() if path.exists()}
+    missing = [prompt for prompt in paths if prompt not in known]
+    new = _encode_t5(source.fetch(variant), variant, missing, runtime) if missing else {}
+    for prompt, embedding in new.items():
+        with contextlib.suppress(OSError):  # a cache that cannot be written costs time in the next run, no picture
             paths[prompt].parent.mkdir(parents=True, exist_ok=True)
             write_atomic(paths[prompt], save({"embedding": embedding}))
-    return {prompt: load_file(path)["embedding"].to(runtime.device) for prompt, path in paths.items()}
+    return {prompt: embedding.to(runtime.device) for prompt, embedding in (known | new).items()}
 
 
 def _embedding_path(key: list[str | None]) -> Path:

@@ -120,7 +120,7 @@ def test_default_crops_lie_inside_every_strip() -> None:
     sizes += [(8 * chance.randint(1, 200), 8 * chance.randint(1, 800)) for _ in range(2000)]
     for height, width in sizes:
         positions = strip_positions(height, width)
-        check_positions(positions, height, width)
+        check_positions(positions, height, width, "a")
         assert len(positions) == (0 if width < height else len(set(positions)))
         assert all(round(position * height / 512) + height <= width for position in positions)
     assert strip_positions(512, 3072) == (0, 366, 731, 1097, 1463, 1829, 2194, 2560)
@@ -129,8 +129,8 @@ def test_default_crops_lie_inside_every_strip() -> None:
 @pytest.mark.parametrize("positions", [(-1,), (2561,), (0, 0), (10**9,)])
 def test_crops_outside_are_refused(positions: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match="eval_pos"):
-        check_positions(positions, 512, 3072)
-    check_positions((0, 2560), 512, 3072)
+        check_positions(positions, 512, 3072, "a")
+    check_positions((0, 2560), 512, 3072, "a")
 
 
 # ---------------------------------------------------------------------------------------------- prompts files
@@ -140,7 +140,7 @@ def test_the_assignments_prompts_files_are_read() -> None:
     wide = read_wide_prompts(DATA / "wide_image_prompts.json")
     assert all(entry["prompt"] and len(entry["eval_pos"]) == 8 for entry in wide.values())
     for entry in wide.values():
-        check_positions(entry["eval_pos"], 512, 3072)
+        check_positions(entry["eval_pos"], 512, 3072, entry["prompt"])
     pairs = read_ambiguous_prompts(DATA / "ambiguous_image_prompts.json")
     first = ambiguous_prompts(next(iter(pairs.values())))
     assert first == ("an oil painting of a snowy mountain village", "an oil painting of a horse")

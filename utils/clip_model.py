@@ -1,5 +1,6 @@
 """A loaded CLIP model: features of pictures and prompts, float32 on the CPU. Torch is imported on demand."""
 
+import pickle
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -33,6 +34,10 @@ class ClipScorer:
             self.tokenize = open_clip.get_tokenizer(source.model)
         except UserError:
             raise
+        except pickle.UnpicklingError as error:
+            raise UserError(
+                f"{source.weights} is no weights file: give safetensors or a PyTorch checkpoint."
+            ) from error
         except Exception as error:
             raise UserError(f"{source.weights} cannot be loaded as {source.model}: {_first_line(error)}.") from error
         preprocess = PreprocessCfg(**open_clip.get_model_preprocess_cfg(self.model))

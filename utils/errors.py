@@ -1,11 +1,19 @@
 """Mistakes that the user can mend, told in one sentence and with exit code 2."""
 
+import argparse
 import sys
 from typing import NoReturn
 
 
 class UserError(Exception):
     """A mistake of the user: the message is one sentence that says what was got, what is wanted and what to do."""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that ends bad input with one sentence and exit code 2, without the usage text."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
 def exit_with(program: str, error: UserError) -> NoReturn:

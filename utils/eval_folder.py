@@ -20,6 +20,7 @@ SCORED_ROLE = {"wide_image": "crop", "ambiguous_image": "view"}
 ROLE_REASONS = {
     "strip": "a whole strip; only crops are scored",
     "side_by_side": "views side by side; each view is scored alone",
+    "latents": "states of the networks, no picture",
 }
 OWN_FILES = {"run.json", "eval.json", "eval_details.json"}
 STRIP_RATIO = 1.5
@@ -166,7 +167,10 @@ def make_plan(
     stems = {path.stem for path in paths if faults[path.name] is None}
     rule = _WideRule(stems, prompts) if app == "wide_image" else _AmbiguousRule(stems, prompts, pairs)
     for path in paths:
-        found = faults[path.name] or (_by_run(path.name, run, app) if run and path.name in run.files else rule(path))
+        known = run is not None and path.name in run.files
+        found = _by_run(path.name, run, app) if known else faults[path.name] or rule(path)
+        if isinstance(found, Picture) and faults[path.name]:
+            found = faults[path.name]
         if isinstance(found, Picture):
             pictures.append(found)
         else:

@@ -8,10 +8,10 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 from guidance.synchronization import SYNCS
-from utils.errors import UserError
+from utils.errors import OneLineParser, UserError
 from utils.model_source import ModelSource
 from utils.prompts import (
     FileEntry,
@@ -255,7 +255,7 @@ class WideImageOptions(Options):
             for request in requests
         ]
         for request in requests:
-            check_positions(request.eval_pos, height, width)
+            check_positions(request.eval_pos, height, width, request.prompts[0])
         return dataclasses.replace(self, panorama_height=height, panorama_width=width), requests
 
 
@@ -371,13 +371,6 @@ def _positions(values: Sequence[int] | None) -> tuple[int, ...] | None:
     return None if values is None else tuple(values)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Ends bad input with one sentence and exit code 2, without the usage text."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
-
-
 def parse_options(argv: Sequence[str] | None = None) -> Options:
     """Turn the command line into the checked options of its app.
 
@@ -398,7 +391,7 @@ def parse_options(argv: Sequence[str] | None = None) -> Options:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all apps; every option is a field of :class:`Options` or of one app's dataclass."""
-    parser = _Parser(
+    parser = OneLineParser(
         prog="main.py",
         description="Pictures that no pretrained model makes by itself, from pretrained models as they are.",
         argument_default=argparse.SUPPRESS,

@@ -222,8 +222,8 @@ def strip_positions(height: int, width: int) -> tuple[int, ...]:
     return tuple(sorted({round(last * index / (DEFAULT_CROPS - 1)) for index in range(DEFAULT_CROPS)}))
 
 
-def check_positions(positions: Iterable[int], height: int, width: int) -> None:
-    """Check crops against a canvas in pixels.
+def check_positions(positions: Iterable[int], height: int, width: int, prompt: str) -> None:
+    """Check the crops of a prompt's strip against a canvas in pixels.
 
     Raises:
         UserError: a crop would leave the strip, stands twice, or the canvas is higher than wide.
@@ -235,11 +235,13 @@ def check_positions(positions: Iterable[int], height: int, width: int) -> None:
     for position in positions:
         if not 0 <= position <= last:
             raise UserError(
-                f"eval_pos {position} is outside the strip {height}x{width}: give 0 to {last} "
+                f"eval_pos {position} of {_quote(prompt)} is outside the strip {height}x{width}: give 0 to {last} "
                 f"(left edges, counted in pixels of a {REFERENCE_HEIGHT}-high strip)."
             )
     if len(set(positions)) != len(positions):
-        raise UserError(f"eval_pos names a position twice ({' '.join(map(str, positions))}): give each once.")
+        raise UserError(
+            f"eval_pos of {_quote(prompt)} has a position twice ({' '.join(map(str, positions))}): give each once."
+        )
 
 
 def _last_position(height: int, width: int) -> int:
