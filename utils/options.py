@@ -124,7 +124,7 @@ class Options:
         """Return the pictures that were asked for, from the prompts file or from the command line.
 
         Raises:
-            UserError: the file cannot be used, or a prompt is empty.
+            UserError: the prompts file cannot be used.
         """
         raise NotImplementedError
 
@@ -219,6 +219,8 @@ class WideImageOptions(Options):
         _check_range("window_stride", self.window_stride, 1, 100_000)
         _check_range("panorama_height", self.panorama_height, 1, 100_000)
         _check_range("panorama_width", self.panorama_width, 1, 100_000)
+        if self.prompt is not None:
+            check_prompt(self.prompt)
         if self.prompts_file is not None and self.prompt is not None:
             raise UserError("--prompt and --prompts_file both say what to draw: give one of them.")
         if self.prompts_file is not None and self.eval_pos is not None:
@@ -228,7 +230,6 @@ class WideImageOptions(Options):
         if self.prompts_file is not None:
             entries = read_wide_prompts(Path(self.prompts_file)).values()
             return [PictureRequest((entry["prompt"],), _positions(entry.get("eval_pos"))) for entry in entries]
-        check_prompt(self.prompt)
         return [PictureRequest((self.prompt,), _positions(self.eval_pos))]
 
     def list_files(self, request: PictureRequest, suffix: str) -> list[FileEntry]:
@@ -307,6 +308,8 @@ class AmbiguousImageOptions(Options):
     def check(self) -> None:
         super().check()
         _check_range("stage2_noise_level", self.stage2_noise_level, 0, 999)
+        for prompt in self.prompts or ():
+            check_prompt(prompt)
         self._check_views()
         if self.prompts_file is not None and (self.prompts is not None or self.style is not None):
             raise UserError("--prompts_file holds whole prompts: leave out --prompts and --style.")
@@ -324,8 +327,6 @@ class AmbiguousImageOptions(Options):
 
     def requests(self) -> list[PictureRequest]:
         if self.prompts_file is None:
-            for prompt in self.prompts:
-                check_prompt(prompt)
             return [PictureRequest(tuple(f"{self.style} {prompt}".strip() for prompt in self.prompts))]
         entries = read_ambiguous_prompts(Path(self.prompts_file))
         requests = [PictureRequest(ambiguous_prompts(fields)) for fields in entries.values()]
