@@ -7,6 +7,7 @@ import contextlib
 import gc
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,13 @@ import torch
 from diffusers import AutoencoderKL, IFPipeline, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.schedulers import DDPMScheduler
 from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from transformers import T5EncoderModel
 from transformers.utils import logging as transformers_logging
 
 from guidance.denoisers import Denoiser
+from utils.errors import UserError
 from utils.files import write_atomic
 from utils.model_source import ModelSource
 from utils.runtime import Runtime, cache_folder
@@ -28,6 +31,18 @@ transformers_logging.disable_progress_bar()
 
 # what no picture here needs: IF's safety checker cannot even be loaded by transformers 5
 WITHOUT_SAFETY_CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+
+
+@contextlib.contextmanager
+def _reading(source: ModelSource) -> Iterator[None]:
+    """Turn what loaders raise over damaged or incomplete files into one sentence."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"{source.name} cannot be loaded ({reason}): fetch it again, or give a complete model."
+        ) from error
 
 
 @dataclass
@@ -76,14 +91,16 @@ def load_stable_diffusion(source: ModelSource, runtime: Runtime) -> LatentModel:
         UserError: weight files are missing.
     """
     variant = source.weight_variant(runtime.variant, runtime.half)
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        source.fetch(variant),
-        variant=variant,
-        dtype=runtime.dtype,
-        use_safetensors=True,
-        local_files_only=True,
-        **WITHOUT_SAFETY_CHECKER,
-    )
+    folder = source.fetch(variant)
+    with _reading(source):
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            folder,
+            variant=variant,
+            dtype=runtime.dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            **WITHOUT_SAFETY_CHECKER,
+        )
     for module in (pipeline.text_encoder, pipeline.unet, pipeline.vae):
         runtime.place(module)
     runtime.offload_in_turn([pipeline.text_encoder])
@@ -121,14 +138,15 @@ def load_deepfloyd_stage(source: ModelSource, runtime: Runtime) -> PixelStage:
     """
     variant = source.weight_variant(runtime.variant, runtime.half)
     folder = source.fetch(variant)
-    unet = UNet2DConditionModel.from_pretrained(
-        folder,
-        subfolder="unet",
-        variant=variant,
-        dtype=runtime.dtype,
-        use_safetensors=True,
-        local_files_only=True,
-    )
+    with _reading(source):
+        unet = UNet2DConditionModel.from_pretrained(
+            folder,
+            subfolder="unet",
+            variant=variant,
+            dtype=runtime.dtype,
+            use_safetensors=True,
+            local_files_only=True,
+        )
     noising = None
     if "image_noising_scheduler" in source.components:
         noising = DDPMScheduler.from_pretrained(folder, subfolder="image_noising_scheduler").alphas_cumprod.double()
@@ -154,7 +172,11 @@ def load_t5_embeddings(source: ModelSource, prompts: list[str], runtime: Runtime
     paths = {prompt: _embedding_path([*key, prompt]) for prompt in prompts}
     known = {prompt: load_file(path)["embedding"] for prompt, path in paths.items() if path.exists()}
     missing = [prompt for prompt in paths if prompt not in known]
-    new = _encode_t5(source.fetch(variant), variant, missing, runtime) if missing else {}
+    new = {}
+    if missing:
+        folder = source.fetch(variant)
+        with _reading(source):
+            new = _encode_t5(folder, variant, missing, runtime)
     for prompt, embedding in new.items():
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time in the next run, no picture
             paths[prompt].parent.mkdir(parents=True, exist_ok=True)

@@ -254,3 +254,20 @@ def test_offloading_changes_nothing_and_is_real(
     assert hooked == [False, False, True, True]
     for name, plain in states[0].items():
         assert (plain - states[1][name]).abs().max() <= 1e-5
+
+
+# ---------------------------------------------------------------------------------------------- damaged files
+
+
+@pytest.mark.parametrize("file", ["unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"])
+@pytest.mark.parametrize("app", ["wide", "pair"])
+def test_truncated_weights_are_told_in_a_sentence(
+    app: str, file: str, sd_folder: Path, if_stage_1_folder: Path, if_stage_2_folder: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    folder = shutil.copytree(sd_folder if app == "wide" else if_stage_1_folder, tmp_path / "m")
+    (folder / file).write_bytes((folder / file).read_bytes()[:5000])
+    out = tmp_path / "out"
+    argv = runs.wide(folder, out) if app == "wide" else runs.ambiguous(folder, if_stage_2_folder, out)
+    assert f"{folder} cannot be loaded" in runs.refused(capsys, argv)
+    assert not list(out.rglob("*.png"))
