@@ -100,7 +100,7 @@ def run(job: Job) -> int:
     say(state, f"Model: {job.reason}", *(f"Warning: {warning}" for warning in job.warnings))
 
     with state.main_process_first():
-        todo = folder.open(job.requests, options.list_files, str(runtime.device), options.seed)
+        todo = folder.open(job.requests, options.list_files, runtime.description, options.seed)
     state.wait_for_everyone()  # everyone has read what is still to do before anyone finishes a picture
     say(state, f"{len(todo)} of {len(job.requests)} pictures to make in {folder.path}")
     failures = {}

@@ -55,6 +55,11 @@ class Runtime:
         """True where networks run in 16 bits."""
         return self.dtype != torch.float32
 
+    @property
+    def description(self) -> str:
+        """The device and, on the CPU, its threads: they decide in which order floats are added, so the last bits."""
+        return f"cpu, {torch.get_num_threads()} threads" if self.device.type == "cpu" else str(self.device)
+
     def place(self, module: torch.nn.Module) -> torch.nn.Module:
         """Freeze a network and, unless it is to be offloaded, move it to the device."""
         module = module.eval().requires_grad_(False)
