@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, IFPipeline, StableDiffusionPipeline, UNet2DConditionModel
@@ -31,6 +32,11 @@ transformers_logging.disable_progress_bar()
 
 # what no picture here needs: IF's safety checker cannot even be loaded by transformers 5
 WITHOUT_SAFETY_CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+
+
+def _loading(variant: str | None, runtime: Runtime) -> dict[str, Any]:
+    """Return what every loader of weights is told: which files, in which format, no pickle, no network."""
+    return {"variant": variant, "dtype": runtime.dtype, "use_safetensors": True, "local_files_only": True}
 
 
 @contextlib.contextmanager
@@ -94,12 +100,7 @@ def load_stable_diffusion(source: ModelSource, runtime: Runtime) -> LatentModel:
     folder = source.fetch(variant)
     with _reading(source):
         pipeline = StableDiffusionPipeline.from_pretrained(
-            folder,
-            variant=variant,
-            dtype=runtime.dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            **WITHOUT_SAFETY_CHECKER,
+            folder, **_loading(variant, runtime), **WITHOUT_SAFETY_CHECKER
         )
     for module in (pipeline.text_encoder, pipeline.unet, pipeline.vae):
         runtime.place(module)
@@ -139,14 +140,7 @@ def load_deepfloyd_stage(source: ModelSource, runtime: Runtime) -> PixelStage:
     variant = source.weight_variant(runtime.variant, runtime.half)
     folder = source.fetch(variant)
     with _reading(source):
-        unet = UNet2DConditionModel.from_pretrained(
-            folder,
-            subfolder="unet",
-            variant=variant,
-            dtype=runtime.dtype,
-            use_safetensors=True,
-            local_files_only=True,
-        )
+        unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **_loading(variant, runtime))
     noising = None
     if "image_noising_scheduler" in source.components:
         noising = DDPMScheduler.from_pretrained(folder, subfolder="image_noising_scheduler").alphas_cumprod.double()
@@ -191,9 +185,7 @@ def _embedding_path(key: list[str | None]) -> Path:
 
 @torch.no_grad()
 def _encode_t5(folder: Path, variant: str | None, prompts: list[str], runtime: Runtime) -> dict[str, torch.Tensor]:
-    encoder = T5EncoderModel.from_pretrained(
-        folder / "text_encoder", variant=variant, dtype=runtime.dtype, use_safetensors=True, local_files_only=True
-    )
+    encoder = T5EncoderModel.from_pretrained(folder / "text_encoder", **_loading(variant, runtime))
     pipeline = IFPipeline.from_pretrained(
         folder,
         text_encoder=runtime.place(encoder),
