@@ -77,7 +77,7 @@ def make_loss(module: nn.ModuleDict, tokenizer: t5_text.T5Tokenizer, options: ar
         x0 = letters.shrink(letters.draw(glyphs, drawn, 2 * SIZE, rng), SIZE).to(options.device)
         embeds = module["text_encoder"](ids[told], attention_mask=mask[told])[0]
         eps, t = torch.randn_like(x0), if_layout.spread_timesteps(len(x0), options.device)
-        x_t = scheduler.add_noise(x0, eps, t).contiguous(memory_format=torch.channels_last)
+        x_t = scheduler.add_noise(x0, eps, t)
         output = module["unet"](x_t, t, encoder_hidden_states=embeds).sample
         return if_layout.diffusion_loss(output, scheduler.get_velocity(x0, eps, t))
 
@@ -107,10 +107,10 @@ def main(argv: list[str] | None = None) -> list[float]:
     tokenizer = t5_text.make_tokenizer(letters.captions())
     module = nn.ModuleDict(
         {"unet": make_unet(options.widths), "text_encoder": t5_text.make_text_encoder(tokenizer)}
-    ).to(options.device, memory_format=torch.channels_last)
+    ).to(options.device)
     trainer = Trainer(NAME, module, options)
     losses = trainer.fit(make_loss(module, tokenizer, options))
-    save(trainer.ema.to("cpu", memory_format=torch.contiguous_format), tokenizer, options.output_dir / NAME)
+    save(trainer.ema.to("cpu"), tokenizer, options.output_dir / NAME)
     return losses
 
 
