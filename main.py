@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guidance import load_app
+from utils.clip_files import DEFAULT_REPOSITORY, TINY, WEIGHT_FILES, ClipSource, find_clip
 from utils.errors import UserError, exit_with
 from utils.model_source import ModelSource, open_source
 from utils.options import Options, parse_options
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from accelerate import PartialState
 
     from guidance.base_model import BaseModel
+    from utils.best_of import Sample
+    from utils.clip_model import ClipScorer
     from utils.runtime import Runtime
 
 
@@ -49,6 +52,7 @@ class Job:
     """A checked run: complete options, pictures to make, weights found but not loaded.
 
     Attributes:
+        scorer: what chooses among samples; None where all are kept.
         reason: one line on why this model.
         warnings: one sentence each.
     """
@@ -57,6 +61,7 @@ class Job:
     requests: list[PictureRequest]
     family: str
     sources: dict[str, ModelSource]
+    scorer: ClipSource | None
     reason: str
     warnings: list[str]
 
@@ -83,7 +88,9 @@ def plan(options: Options) -> Job:
     for source in sources.values():
         source.check_prediction()
     options, requests = options.fit(sources, requests)
-    return Job(options, requests, family, sources, reason, options.warn_of_words(sources, requests))
+    warnings = options.warn_of_words(sources, requests)
+    scorer = find_scorer(family) if options.keep_best else None
+    return Job(options, requests, family, sources, scorer, reason, warnings)
 
 
 def run(job: Job) -> int:
@@ -99,14 +106,16 @@ def run(job: Job) -> int:
     folder.check()
     say(state, f"Model: {job.reason}", *(f"Warning: {warning}" for warning in job.warnings))
 
+    seeds = options.seeds[:1] if options.keep_best else options.seeds
     with state.main_process_first():
-        todo = folder.open(job.requests, options.list_files, runtime.description, options.seed)
+        todo = folder.open(job.requests, options.list_files, runtime.description, seeds)
     state.wait_for_everyone()  # everyone has read what is still to do before anyone finishes a picture
-    say(state, f"{len(todo)} of {len(job.requests)} pictures to make in {folder.path}")
+    say(state, f"{len(todo)} of {len(job.requests) * len(seeds)} pictures to make in {folder.path}")
     failures = {}
     if todo:
+        scorer = load_scorer(job.scorer) if job.scorer else None
         model = load_app(options.app).load(options, job.sources, runtime)
-        failures = make_pictures(model, folder, todo, options, state)
+        failures = make_pictures(model, scorer, folder, todo, options, state)
     state.wait_for_everyone()  # a launcher ends all processes when one ends with an error
     state.destroy_process_group()
     for name, failure in failures.items():
@@ -116,10 +125,12 @@ def run(job: Job) -> int:
 
 def header(job: Job, runtime: "Runtime") -> dict[str, Any]:
     """Return what ``run.json`` says of the whole folder: all that decides its pictures besides prompts and seeds."""
+    scorer = {"scorer": {"model": scorer_name(job.scorer), "sha256": job.scorer.sha256}} if job.scorer else {}
     return {
         "app": job.options.app,
         "options": {**job.options.decisive(), "dtype": str(runtime.dtype).removeprefix("torch.")},
         "model": {"family": job.family, "sources": {name: source.identity() for name, source in job.sources.items()}},
+        **scorer,
     }
 
 
@@ -149,6 +160,35 @@ def choose_family(options: Options) -> tuple[str, str]:
     return "tiny", f"the small embedded one, {why} (--model {pretrained} takes the pretrained model)."
 
 
+def find_scorer(family: str) -> ClipSource:
+    """Find the CLIP model that chooses among samples: the embedded one for embedded models, else eval.py's default.
+
+    Raises:
+        UserError: its weights are not here and cannot be had.
+    """
+    if family == "tiny":
+        return find_clip(TINY, None)
+    try:
+        return find_clip(None, None)
+    except UserError as error:
+        raise UserError(
+            f"--keep_best needs CLIP's weights {DEFAULT_REPOSITORY}, which the Hub does not give: fetch them where "
+            f"there is a network (hf download {DEFAULT_REPOSITORY} {WEIGHT_FILES[0]}), or leave out --keep_best."
+        ) from error
+
+
+def scorer_name(source: ClipSource) -> str:
+    """Return what ``run.json`` calls a scorer, the same on every machine."""
+    return TINY if source.is_tiny else f"{source.model} {source.pretrained}"
+
+
+def load_scorer(source: ClipSource) -> "ClipScorer":
+    """Load the scorer, float32 on the CPU."""
+    from utils.clip_model import ClipScorer
+
+    return ClipScorer(source)
+
+
 def output_path(options: Options, state: "PartialState") -> Path:
     """Return the folder of the run; all processes agree on its time stamp, if it has one."""
     path = Path(options.save_top_dir) / options.tag
@@ -164,7 +204,12 @@ def output_path(options: Options, state: "PartialState") -> Path:
 
 
 def make_pictures(
-    model: "BaseModel", folder: RunFolder, todo: list[Picture], options: Options, state: "PartialState"
+    model: "BaseModel",
+    scorer: "ClipScorer | None",
+    folder: RunFolder,
+    todo: list[Picture],
+    options: Options,
+    state: "PartialState",
 ) -> dict[str, str]:
     """Make this process's share of the pictures; return the failed ones with their errors."""
     from tqdm import tqdm
@@ -176,38 +221,68 @@ def make_pictures(
         for picture in tqdm(share, desc="pictures", unit="picture", disable=len(share) < 2):
             started = time.monotonic()
             try:
-                make_picture(model, folder, picture, options)
+                chosen = make_picture(model, scorer, folder, picture, options)
                 seconds = round(time.monotonic() - started, 2)
-                folder.record(picture, status="done", error=None, seconds=seconds, process=state.process_index)
+                folder.record(
+                    picture, status="done", error=None, seconds=seconds, process=state.process_index, **chosen
+                )
             except Exception as error:  # one picture's failure must not stop the others
                 failures[picture["name"]] = f"{type(error).__name__}: {error}"
                 record_failure(folder, picture, failures[picture["name"]])
     return failures
 
 
-def make_picture(model: "BaseModel", folder: RunFolder, picture: Picture, options: Options) -> None:
-    """Make one picture and write its files; previews go to ``previews/`` where no score counts them."""
+def make_picture(
+    model: "BaseModel", scorer: "ClipScorer | None", folder: RunFolder, picture: Picture, options: Options
+) -> dict[str, Any]:
+    """Make one picture and write its files; with a scorer it is the best of all samples.
+
+    Returns:
+        What to record of the choice: ``seed`` of the best and ``samples``, the seeds with their scores, if there was
+        a choice.
+    """
+    from utils.best_of import choose_best
+
+    if scorer is None:
+        write_sample(folder, picture, make_sample(model, folder, picture, picture["seed"], options))
+        return {}
+    samples = (make_sample(model, folder, picture, seed, options) for seed in options.seeds)
+    best, scores = choose_best(scorer, samples, picture["files"])
+    write_sample(folder, picture, best)
+    return {"seed": best.seed, "samples": scores}
+
+
+def make_sample(model: "BaseModel", folder: RunFolder, picture: Picture, seed: int, options: Options) -> "Sample":
+    """Make one picture in memory; previews go to ``previews/`` where no score counts them."""
     from safetensors.torch import save
     from tqdm import tqdm
 
-    from utils.files import write_atomic
+    from utils.best_of import Sample
     from utils.image_utils import save_png
 
-    previews = folder.path / "previews" / picture["name"]
+    previews = folder.path / "previews" / picture["name"] / (f"seed_{seed}" if options.keep_best else "")
     bar = tqdm(desc=picture["name"][:40], unit="step", leave=False)
-    for state in model.generate(tuple(picture["prompts"]), picture["seed"]):
+    for state in model.generate(tuple(picture["prompts"]), seed):
         bar.reset(state.steps) if state.step == 1 else None
         bar.update()
         if options.log_step and state.step % options.log_step == 0:
             previews.mkdir(parents=True, exist_ok=True)
             save_png(previews / f"stage_{state.stage}_step_{state.step:04d}.png", model.preview(state))
     bar.close()
-    images = model.render(state, picture["files"])
+    latents = save(model.latents()) if options.save_latents else b""
+    return Sample(seed, model.render(state, picture["files"]), latents)
+
+
+def write_sample(folder: RunFolder, picture: Picture, sample: "Sample") -> None:
+    """Write the files that ``run.json`` lists for a picture."""
+    from utils.files import write_atomic
+    from utils.image_utils import save_png
+
     for entry in picture["files"]:
         if entry["role"] == "latents":
-            write_atomic(folder.path / entry["file"], save(model.latents()))
+            write_atomic(folder.path / entry["file"], sample.latents)
         else:
-            save_png(folder.path / entry["file"], images[entry["file"]])
+            save_png(folder.path / entry["file"], sample.images[entry["file"]])
 
 
 def record_failure(folder: RunFolder, picture: Picture, failure: str) -> None:

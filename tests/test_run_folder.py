@@ -27,7 +27,7 @@ def list_files(request: PictureRequest, suffix: str) -> list[FileEntry]:
 def enter(path: Path, requests: list[PictureRequest] = REQUESTS, header: dict = HEADER) -> list[Picture]:
     folder = RunFolder(path, header)
     folder.check()
-    return folder.open(requests, list_files, "cpu", 1)
+    return folder.open(requests, list_files, "cpu", [1])
 
 
 def finish(path: Path, picture: Picture) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from guidance.synchronization import SYNCS
+from guidance.synchronization import ALONE, SPACES, SYNCS, WORDS, Case, get_case
 from utils.errors import OneLineParser, UserError
 from utils.model_source import ModelSource
 from utils.prompts import (
@@ -58,6 +58,9 @@ class Options:
     offload: bool = option(False, "keep networks in main memory, move each to the device for its turn (accelerate)",
                            action="store_true")  # fmt: skip
     seed: int = option(1, "seed of every picture's own generator", type=int)
+    num_samples: int = option(1, "pictures per prompt, with the seeds from --seed on", type=int)
+    keep_best: bool = option(False, "of each prompt's samples write only the best, judged by CLIP or, for embedded "
+                             "models, by the embedded scorer", action="store_true")  # fmt: skip
     num_inference_steps: int | None = option(None, "denoising steps, 1 to 1000", type=int)
     guidance_scale: float | None = option(None, "classifier-free guidance; 1 needs no unconditional pass", type=float)
     timestep_spacing: str | None = option(None, "how steps are spread [default: as the weights' scheduler says]",
@@ -65,7 +68,13 @@ class Options:
     sampling_method: str = option("ddim", "the step: DDIM, or the mean of the DDPM posterior",
                                   choices=("ddim", "ddpm"))  # fmt: skip
     eta: float = option(0.0, "noise of each step in units of the DDPM posterior's, 0 (deterministic) to 1", type=float)
-    sync: str = option("x0", "which variable the views average at every step", choices=tuple(SYNCS))
+    sync: str | None = option(None, "which variable the views average at every step [default: x0]", choices=SYNCS)
+    space: str | None = option(None, "which state goes from step to step, the views or the canvas [default: instance]",
+                               choices=SPACES)  # fmt: skip
+    case_num: int | None = option(None, "in place of --sync and --space: one of SyncTweedies' 60 cases, 0 to 59",
+                                  type=int)  # fmt: skip
+    noise_space: str = option("canonical", "where the noise of --eta is drawn: on the canvas, seen through the views, "
+                              "or for each view", choices=("canonical", "instance"))  # fmt: skip
     mvd_end: float = option(1.0, "share of the steps, from the first on, in which views are averaged", type=float)
     initialize_xt_from_zt: bool | None = option(None, "views start from one shared canonical noise, or each from its "
                                                 "own", action=argparse.BooleanOptionalAction)  # fmt: skip
@@ -82,6 +91,18 @@ class Options:
         {"tag", "save_top_dir", "save_dir_now", "prompts_file", "model", "gpu", "device", "offload", "view_batch_size",
          "log_step"}
     )  # fmt: skip
+
+    @property
+    def seeds(self) -> range:
+        """The seeds of every prompt's samples."""
+        return range(self.seed, self.seed + self.num_samples)
+
+    @property
+    def case(self) -> Case:
+        """How the views are synchronised, by ``case_num`` or by the words ``sync`` and ``space``."""
+        if self.case_num is not None:
+            return get_case(self.case_num)
+        return get_case(WORDS[self.sync or "x0", self.space or "instance"])
 
     @property
     def has_path(self) -> bool:
@@ -103,22 +124,48 @@ class Options:
         if self.gpu is not None and self.device == "cpu":
             raise UserError(f"--gpu {self.gpu} contradicts --device cpu: give one of them.")
         _check_range("gpu", self.gpu, 0, 1023)
-        _check_range("seed", self.seed, 0, 2**63 - 1)
+        _check_range("num_samples", self.num_samples, 1, 100_000)
+        _check_range("seed", self.seed, 0, 2**63 - self.num_samples)
         _check_range("num_inference_steps", self.num_inference_steps, 1, 1000)
         _check_range("guidance_scale", self.guidance_scale, 0.0, 1000.0)
         _check_range("eta", self.eta, 0.0, 1.0)
         _check_range("mvd_end", self.mvd_end, 0.0, 1.0)
         _check_range("view_batch_size", self.view_batch_size, 1, 100_000)
         _check_range("log_step", self.log_step, 0, 1000)
-        if self.sync == "none" and self.mvd_end != 1.0:
-            raise UserError(f"--mvd_end {self.mvd_end} ends an averaging that --sync none never starts: give one.")
+        self._check_case()
+        if self.keep_best and self.num_samples == 1:
+            raise UserError("--keep_best chooses among samples, --num_samples 1 makes one: give 2 or more.")
         if self.tag is not None and (Path(self.tag).name != self.tag or self.tag == ".."):
             raise UserError(f"--tag {self.tag!r} must be a plain folder name: use --save_top_dir for where it lies.")
+
+    def _check_case(self) -> None:
+        _check_range("case_num", self.case_num, 0, 59)
+        if self.case_num is not None and (self.sync is not None or self.space is not None):
+            raise UserError(f"--case_num {self.case_num} says how to synchronise: leave out --sync and --space.")
+        if self.sync == "none" and self.space == "canonical":
+            raise UserError("--sync none leaves the views apart, --space canonical has none: give one of them.")
+        case = self.case
+        if case == ALONE and self.mvd_end != 1.0:
+            raise UserError(f"--mvd_end {self.mvd_end} ends an averaging that --sync none never starts: give one.")
+        if case.canonical and self.initialize_xt_from_zt is False:
+            raise UserError(f"--no-initialize_xt_from_zt: case {case.number} carries the canvas: leave it out.")
+        if self.noise_space == "instance" and self.eta == 0:
+            raise UserError("--noise_space instance says where the noise of --eta is drawn: give --eta above 0.")
+        if self.noise_space == "instance" and (case.carried != ("xts",) or case.step == "c" or case.average_xt):
+            raise UserError(
+                f"--noise_space instance: case {case.number} averages the stepped state, which would weaken noise of "
+                "the views' own: take canonical."
+            )
 
     def with_defaults(self, family: str) -> "Options":
         """Return a copy in which what was left open is filled with the defaults of this model family."""
         left_open = {name: value for name, value in self.DEFAULTS[family].items() if getattr(self, name) is None}
-        return dataclasses.replace(self, tag=self.tag or self.app, **left_open)
+        case = self.case
+        if case.canonical:
+            left_open["initialize_xt_from_zt"] = True
+        sync, space = next((words for words, number in WORDS.items() if number == case.number), (None, None))
+        named = {"tag": self.tag or self.app, "case_num": case.number, "sync": sync, "space": space}
+        return dataclasses.replace(self, **named, **left_open)
 
     def requests(self) -> list[PictureRequest]:
         """Return the pictures that were asked for, from the prompts file or from the command line.
@@ -167,11 +214,10 @@ class Options:
 
     def decisive(self) -> dict[str, Any]:
         """Return the options that decide what a picture looks like or which files it has; those a folder pins."""
-        return {
-            name: value
-            for name, value in dataclasses.asdict(self).items()
-            if name not in self.FREE and name not in self.PATHS  # weights are told apart by what is in them
-        }
+        free = self.FREE | self.PATHS.keys()  # weights are told apart by what is in them
+        if not self.keep_best:  # samples are pictures like any others: a folder may get more of them
+            free |= {"num_samples", "keep_best"}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
 
 
 @dataclasses.dataclass(frozen=True)

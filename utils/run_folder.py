@@ -6,6 +6,7 @@ that was stopped goes on where it was.
 
 import datetime
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -29,7 +30,8 @@ class RunFolder:
 
     Args:
         path: the folder; created by :meth:`open`, not before.
-        header: what decides the pictures: ``app``, ``options`` (name -> value), ``model``.
+        header: what decides the pictures: ``app``, ``options`` (name -> value), ``model`` and, where the best of
+            several samples is kept, ``scorer``.
     """
 
     def __init__(self, path: Path, header: dict[str, Any]):
@@ -56,9 +58,15 @@ class RunFolder:
         requests: Sequence[PictureRequest],
         list_files: Callable[[PictureRequest, str], list[FileEntry]],
         device: str,
-        seed: int,
+        seeds: Sequence[int],
     ) -> list[Picture]:
         """Create the folder or go on in it, enter the requested pictures, and return those that are not finished.
+
+        Args:
+            requests: each is one picture for every seed.
+            list_files: request, suffix of the stems -> files of one picture.
+            device: for the session's entry.
+            seeds: at least one.
 
         Raises:
             UserError: as :meth:`check`; or a file that is not from here would be overwritten.
@@ -69,7 +77,8 @@ class RunFolder:
                 content = self._read() if self._file.exists() else {**self.header, "sessions": [], "pictures": []}
                 self._check_same(content)
                 _enter_session(content, device)
-                pictures = self._enter(content["pictures"], requests, list_files, seed)
+                wanted = list(itertools.product(requests, seeds))
+                pictures = self._enter(content["pictures"], wanted, list_files)
                 write_json(self._file, content)
         except OSError as error:
             reason = error.strerror or error
@@ -89,16 +98,15 @@ class RunFolder:
     def _enter(
         self,
         pictures: list[Picture],
-        requests: Sequence[PictureRequest],
+        wanted: Sequence[tuple[PictureRequest, int]],
         list_files: Callable[[PictureRequest, str], list[FileEntry]],
-        seed: int,
     ) -> list[Picture]:
-        """Return the requests' entries; those that are new are appended to ``pictures`` with files of their own."""
+        """Return the wanted entries; those that are new are appended to ``pictures`` with files of their own."""
         known = list(pictures)
         taken = {entry["file"].casefold() for picture in known for entry in picture["files"]}
         mine: list[Picture] = []
-        for request in requests:
-            picture = next((entry for entry in known if _is_same(entry, request)), None)
+        for request, seed in wanted:
+            picture = next((entry for entry in known if _is_same(entry, request, seed)), None)
             if picture is None:
                 files = unique_files(lambda suffix, request=request: list_files(request, suffix), taken)
                 self._check_free(files)
@@ -153,7 +161,7 @@ def _check_shape(content: dict[str, Any]) -> None:
     for session in content["sessions"]:
         session.items()
     for picture in content["pictures"]:
-        _ = [picture[name] for name in ("name", "prompts", "eval_pos", "seed", "status")]
+        _ = [picture[name] for name in ("name", "prompts", "eval_pos", "status")], _first_seed(picture)
         _ = [entry["file"].casefold() for entry in picture["files"]]
 
 
@@ -164,7 +172,14 @@ def _flatten(header: dict[str, Any]) -> dict[str, Any]:
         f"weights of {name}": source.get("commit") or source.get("sha256")
         for name, source in header["model"]["sources"].items()
     }
-    return {"--app": header["app"], "model": header["model"]["family"], **options, **models}
+    scorer = header.get("scorer", {}).get("sha256")
+    return {
+        "--app": header["app"],
+        "model": header["model"]["family"],
+        **options,
+        **models,
+        "weights of the scorer": scorer,
+    }
 
 
 def _new_entry(request: PictureRequest, files: list[FileEntry], seed: int) -> Picture:
@@ -185,8 +200,14 @@ def _enter_session(content: dict[str, Any], device: str) -> None:
         content["sessions"].append(session)
 
 
-def _is_same(picture: Picture, request: PictureRequest) -> bool:
-    return picture["prompts"] == list(request.prompts) and picture["eval_pos"] == list(request.eval_pos)
+def _is_same(picture: Picture, request: PictureRequest, seed: int) -> bool:
+    wanted = list(request.prompts), list(request.eval_pos), seed
+    return (picture["prompts"], picture["eval_pos"], _first_seed(picture)) == wanted
+
+
+def _first_seed(picture: Picture) -> int:
+    """Return the seed that was asked for; where the best of several samples is kept, ``seed`` is the best one's."""
+    return (picture.get("samples") or [picture])[0]["seed"]
 
 
 def _environment() -> dict[str, Any]:
