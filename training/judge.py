@@ -1,0 +1,200 @@
+"""Two plain classifiers that judge what the embedded models draw: ``python training/judge.py`` trains them.
+
+One tells the 26 letters apart in all styles, one the eleven scenes. They share nothing with the shipped scorer but the
+code that draws: other networks, another random stream, other strips and another split of the faces. They are trained
+at first use and kept as checkpoints.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from training import letters, scenes
+from training.common import LossFunction, Trainer
+
+SIZE = 64
+SEED, TEST_SEED = 52_711, 52_712
+FIRST_STRIP, FIRST_TEST_STRIP = 400_000, 450_000
+STRIPS, TEST_STRIPS = 10, 4  # of every scene
+STEPS = {"letters": 1600, "scenes": 250}
+TEST_FACES = slice(5, None, 10)  # of all faces; the scorer is tested on 0, 10, 20, ...
+
+Glyphs = tuple[torch.Tensor, torch.Tensor]
+Draw = Callable[[int, np.random.Generator], tuple[torch.Tensor, torch.Tensor]]  # count, rng -> pictures, labels
+
+
+# ---------------------------------------------------------------------------------------------- pictures
+
+
+def split_faces(glyphs: Glyphs) -> tuple[Glyphs, Glyphs]:
+    """Return the faces to train on and the faces to test on."""
+    masks, aspects = glyphs
+    test = torch.zeros(len(masks), dtype=torch.bool)
+    test[TEST_FACES] = True
+    return (masks[~test], aspects[~test]), (masks[test], aspects[test])
+
+
+def letter_drawer(glyphs: Glyphs) -> Draw:
+    """Return a function that draws letters in all styles, -1..1 ``[n, 3, SIZE, SIZE]``, with labels 0 to 25."""
+
+    def draw(count: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        labels = rng.integers(len(letters.STYLES) * len(letters.LETTERS), size=count)
+        return letters.draw(glyphs, labels, SIZE, rng), torch.from_numpy(labels % len(letters.LETTERS))
+
+    return draw
+
+
+def scene_drawer(first_strip: int, strips: int, width: int = scenes.HEIGHT * 8) -> Draw:
+    """Return a function that cuts squares out of ``strips`` strips of every scene, with labels as in ``SCENES``."""
+    pool = torch.from_numpy(scenes.draw_pool(strips, width, first_strip)).flatten(0, 1)
+
+    def draw(count: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        rows, lefts = rng.integers(len(pool), size=count), rng.integers(width - scenes.HEIGHT + 1, size=count)
+        crops = [pool[row, :, left : left + scenes.HEIGHT] for row, left in zip(rows, lefts, strict=True)]
+        pictures = torch.stack(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return shrink(pictures), torch.from_numpy(rows // strips)
+
+    return draw
+
+
+def disturb(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Return pictures a little softer, flatter or noisier, as a generator may make them; -1..1 ``[N, 3, h, w]``."""
+
+    def uniform(low: float, high: float) -> torch.Tensor:
+        return torch.from_numpy(rng.uniform(low, high, (len(pictures), 1, 1, 1)).astype(np.float32))
+
+    soft = F.avg_pool2d(F.pad(pictures, (1,) * 4, mode="replicate"), 3, stride=1)
+    pictures = torch.lerp(pictures, soft, uniform(-0.2, 1.0))
+    middle = pictures.mean((1, 2, 3), keepdim=True)
+    pictures = middle + (pictures - middle) * uniform(0.75, 1.1)
+    noise = torch.from_numpy(rng.standard_normal(pictures.shape, dtype=np.float32))
+    return (pictures + noise * uniform(0, 0.08)).clamp(-1, 1)
+
+
+def shrink(pictures: torch.Tensor) -> torch.Tensor:
+    """Return pictures ``[N, 3, h, h]`` at the judges' size, averaged down or smoothly enlarged."""
+    if pictures.shape[-1] == SIZE:
+        return pictures
+    return F.interpolate(pictures, (SIZE, SIZE), mode="bilinear", antialias=True)
+
+
+def to_batch(pictures: Sequence[Image.Image]) -> torch.Tensor:
+    """Return square RGB pictures as the judges take them, -1..1 ``[N, 3, SIZE, SIZE]``."""
+    arrays = [torch.from_numpy(np.array(picture.convert("RGB"))) for picture in pictures]
+    return torch.cat([shrink(array.permute(2, 0, 1)[None].float() / 127.5 - 1) for array in arrays])
+
+
+# ---------------------------------------------------------------------------------------------- networks
+
+
+def make_network(classes: int) -> nn.Sequential:
+    """Return an untrained classifier of pictures ``[N, 3, SIZE, SIZE]``."""
+
+    def block(inputs: int, outputs: int, stride: int, kernel: int = 3) -> list[nn.Module]:
+        convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+        return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+    features = [*block(3, 24, 2, 5), *block(24, 48, 2), *block(48, 96, 2), *block(96, 96, 1), *block(96, 160, 2)]
+    return nn.Sequential(*features, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.2), nn.Linear(640, classes))
+
+
+def train(
+    name: str, make_draw: Callable[[], Draw], classes: int, checkpoint_dir: Path, steps: int
+) -> tuple[nn.Module, list[float]]:
+    """Train a judge, or take it from its finished checkpoint ``<checkpoint_dir>/judge-<name>.pt``.
+
+    Returns:
+        The network, frozen, and the losses of the training.
+    """
+    torch.manual_seed(SEED)
+    network = make_network(classes).to(memory_format=torch.channels_last)
+    options = argparse.Namespace(
+        steps=steps, batch_size=96, learning_rate=3e-3, seed=SEED, device="cpu", checkpoint_dir=checkpoint_dir,
+        checkpoint_every=60.0,
+    )  # fmt: skip
+    trainer = Trainer(f"judge-{name}", network, options, ema_decay=0.99)
+    if trainer.step < steps:
+        print(f"training the judge of {name}", flush=True)
+        trainer.fit(make_loss(network, make_draw(), options.batch_size))
+    return trainer.ema, trainer.losses
+
+
+def make_loss(network: nn.Module, draw: Draw, batch_size: int) -> LossFunction:
+    """Return the function that draws a batch and returns its loss."""
+
+    def loss(rng: np.random.Generator) -> torch.Tensor:
+        pictures, labels = draw(batch_size, rng)
+        pictures = disturb(pictures, rng).contiguous(memory_format=torch.channels_last)
+        return F.cross_entropy(network(pictures).float(), labels, label_smoothing=0.05)
+
+    return loss
+
+
+@torch.inference_mode()
+def classify(network: nn.Module, pictures: torch.Tensor) -> np.ndarray:
+    """Return the class of every picture ``[N, 3, SIZE, SIZE]``."""
+    return torch.cat([network(part).argmax(1) for part in pictures.split(256)]).numpy()
+
+
+def accuracy(network: nn.Module, draw: Draw, count: int) -> float:
+    """Return the share of ``count`` fresh pictures, not disturbed, that are told right."""
+    pictures, labels = draw(count, np.random.default_rng(TEST_SEED))
+    return float((classify(network, pictures) == labels.numpy()).mean())
+
+
+# ---------------------------------------------------------------------------------------------- judges
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A trained classifier.
+
+    Attributes:
+        classes: names in the order of the labels: letters in lower case, or keys of ``scenes.SCENES``.
+        held_out: share of fresh pictures, of faces or strips that were not trained on, that are told right.
+    """
+
+    network: nn.Module
+    classes: tuple[str, ...]
+    held_out: float
+
+    def __call__(self, pictures: Sequence[Image.Image]) -> list[str]:
+        """Return the class of every square RGB picture, of any size."""
+        return [self.classes[label] for label in classify(self.network, to_batch(pictures))]
+
+
+def letter_judge(checkpoint_dir: Path, steps: int = STEPS["letters"]) -> Judge:
+    """Return the judge of letters, trained if there is no finished checkpoint."""
+    known, unseen = split_faces(letters.load_glyphs(checkpoint_dir / "glyphs.npz"))
+    network, _ = train("letters", lambda: letter_drawer(known), len(letters.LETTERS), checkpoint_dir, steps)
+    return Judge(network, tuple(letters.LETTERS), accuracy(network, letter_drawer(unseen), 3120))
+
+
+def scene_judge(checkpoint_dir: Path, steps: int = STEPS["scenes"]) -> Judge:
+    """Return the judge of scenes, trained if there is no finished checkpoint."""
+    classes = tuple(scenes.SCENES)
+    network, _ = train("scenes", lambda: scene_drawer(FIRST_STRIP, STRIPS), len(classes), checkpoint_dir, steps)
+    return Judge(network, classes, accuracy(network, scene_drawer(FIRST_TEST_STRIP, TEST_STRIPS), 1100))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train both judges if need be and print their held-out accuracies."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--checkpoint_dir", type=Path, default=Path("checkpoints"), help="where the judges are kept")
+    folder = parser.parse_args(argv).checkpoint_dir
+    for name, make in (("letters", letter_judge), ("scenes", scene_judge)):
+        print(f"judge of {name}: {make(folder).held_out:.2%} of held-out pictures right", flush=True)
+
+
+if __name__ == "__main__":
+    main()
