@@ -1,0 +1,257 @@
+"""What ``training/measure.py`` computes besides making pictures, the judges' training, and the search for pairs."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from training import judge, letters, measure, scenes
+from utils.options import EMBEDDED
+
+PART = {
+    "seeds": 2, "baseline_seeds": 1, "dtype": "auto", "date": "2026-01-02T03:04:05+00:00", "minutes": 0.1,
+    "machine": {"cpu": "some CPU", "cores": 2, "torch": "2"}, "details": {},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def invented_glyphs() -> judge.Glyphs:
+    """26 shapes for one face, so that no font is needed: two crossing bars whose places tell the letter."""
+    masks = torch.zeros(1, 26, letters.MASK_SIZE, letters.MASK_SIZE, dtype=torch.uint8)
+    for index in range(26):
+        down, across = divmod(index, 6)
+        masks[0, index, 12 + 14 * down : 24 + 14 * down, 10:86] = 255
+        masks[0, index, 10:86, 10 + 12 * across : 20 + 12 * across] = 255
+    return masks, torch.ones(1, 26)
+
+
+# ---------------------------------------------------------------------------------------------- seams
+
+
+def ramp(width: int, steps: dict[int, float] | None = None) -> np.ndarray:
+    """Return a strip ``[4, width, 3]`` that rises by one level a column, and by more where ``steps`` says so."""
+    rises = np.ones(width)
+    rises[0] = 100
+    for column, rise in (steps or {}).items():
+        rises[column] = rise
+    return np.broadcast_to(np.cumsum(rises)[None, :, None], (4, width, 3))
+
+
+def test_borders_are_where_windows_begin_end_or_change() -> None:
+    edges, middles = measure.border_columns(width=768, window=32, stride=16, scale=4)
+    assert edges == list(range(64, 768, 64))
+    assert middles == list(range(96, 700, 64))
+
+
+def test_the_last_window_is_moved_back_to_the_edge() -> None:
+    edges, middles = measure.border_columns(width=40, window=4, stride=3, scale=4)  # windows at 0, 3, 6
+    assert edges == [12, 16, 24, 28]
+    assert middles == [16, 28]  # a cell as near to both belongs to the first
+
+
+def test_a_smooth_strip_has_a_figure_of_one_and_steps_at_borders_show() -> None:
+    assert measure.seam_figure([ramp(64)], [16, 32]) == pytest.approx(1)
+    assert measure.seam_figure([ramp(64, {16: 9, 32: 9})], [16, 32]) == pytest.approx(9)
+    assert measure.seam_figure([ramp(64, {15: 9, 33: 9})], [16, 32]) < 1
+
+
+def test_steps_count_whatever_their_sign() -> None:
+    assert measure.seam_figure([ramp(64, {16: -9})], [16]) == pytest.approx(9)
+
+
+def test_other_borders_are_not_elsewhere() -> None:
+    strip = ramp(64, {16: 5, 24: 50})
+    assert measure.seam_figure([strip], [16], [24]) == pytest.approx(5)
+    assert measure.seam_figure([strip], [16]) < 5
+
+
+def test_the_decoders_grid_can_be_left_out_of_account() -> None:
+    strip = ramp(64, dict.fromkeys(range(4, 64, 4), 3.0))
+    assert measure.seam_figure([strip], [16, 32]) > 2
+    assert measure.seam_figure([strip], [16, 32], grid=4) == pytest.approx(1)
+
+
+def test_all_strips_count_together() -> None:
+    assert measure.seam_figure([ramp(64), ramp(64, {16: 9})], [16]) == pytest.approx(5)
+
+
+def test_the_bar_applies_to_the_larger_figure() -> None:
+    figures = measure.seam_figures([ramp(64, {16: 2, 24: 7})], [16], [24], 4)
+    assert figures["larger"] == figures["nearest"] == pytest.approx(7)
+    assert figures["begin_or_end"] == pytest.approx(2)
+
+
+# ---------------------------------------------------------------------------------------------- choosing and reading
+
+
+def test_the_best_of_every_full_group_is_taken_the_first_of_equals() -> None:
+    assert measure.best_of_groups([0.1, 0.9, 0.2, 0.3, 0.5, 0.5, 0.1, 0.2, 0.9]) == [1, 4]
+    assert measure.best_of_groups([3.0, 2.0]) == []
+
+
+def test_the_letters_of_the_prompts_are_all_and_in_all_styles() -> None:
+    entries = [measure.letter_entry(index, index + 13) for index in range(13)]
+    prompts = [prompt for entry in entries for prompt in entry.values()]
+    assert sorted(map(measure.letter_of, prompts)) == list(letters.LETTERS)
+    captions = {caption.lower() for caption in letters.captions()}
+    assert {prompt.lower() for prompt in prompts} < captions
+    for style in letters.STYLES[1:]:
+        assert sum(style in prompt for prompt in prompts) >= 4
+
+
+def shot_of(folder: Path, views: list[Image.Image], prompts: list[str]) -> measure.Shot:
+    files = [{"file": f"{k}.png", "role": "view", "prompt": prompt, "view": k} for k, prompt in enumerate(prompts)]
+    for entry, view in zip(files, views, strict=True):
+        view.save(folder / entry["file"])
+    return measure.Shot(folder, {"prompts": prompts, "files": files, "seed": 0}, {})
+
+
+def top_half(dark: str) -> Image.Image:
+    """Return a white square with one dark half."""
+    pixels = np.full((8, 8, 3), 255, np.uint8)
+    half = {"n": np.s_[:4], "e": np.s_[:, 4:], "s": np.s_[4:], "w": np.s_[:, :4]}[dark]
+    pixels[half] = 0
+    return Image.fromarray(pixels)
+
+
+def compass(pictures: list[Image.Image]) -> list[str]:
+    """Judge where a picture is darkest."""
+    found = []
+    for picture in pictures:
+        pixels = np.asarray(picture.convert("L"), float)
+        halves = {"n": pixels[:4], "e": pixels[:, 4:], "s": pixels[4:], "w": pixels[:, :4]}
+        found.append(min(halves, key=lambda name, halves=halves: halves[name].mean()))
+    return found
+
+
+def test_one_picture_reads_in_its_views_and_in_their_mean(tmp_path: Path) -> None:
+    shot = shot_of(tmp_path, [top_half("n"), top_half("e")], ["the letter N", "the letter E"])  # clockwise: up is right
+    assert measure.read(compass, shot) == measure.Reading(own=True, one=True, apart=0.0)
+
+
+def test_two_pictures_are_told_from_one(tmp_path: Path) -> None:
+    shot = shot_of(tmp_path, [top_half("n"), top_half("s")], ["the letter N", "the letter S"])
+    reading = measure.read(compass, shot)
+    assert reading.own and not reading.one and reading.apart > 100
+
+
+def test_shots_are_read_by_prompt_and_seed_and_only_those_asked_for(tmp_path: Path) -> None:
+    pictures = [{"prompts": [p], "seed": s, "files": []} for s in (1, 0, 2) for p in ("b", "a")]
+    (tmp_path / "run.json").write_text(json.dumps({"options": {}, "pictures": pictures}))
+    shots = measure.read_shots(tmp_path, 2)
+    assert [(shot.prompts, shot.entry["seed"]) for shot in shots] == [
+        (("b",), 0), (("b",), 1), (("a",), 0), (("a",), 1)
+    ]  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------- what is written
+
+
+def part_of(*rows: measure.Row) -> dict:
+    return {"rows": [vars(row) for row in rows], **PART}
+
+
+def test_bars_are_reached_or_missed() -> None:
+    assert measure.share_row("x", 0.95, 0.95).reached is True
+    assert measure.share_row("x", 0.94, 0.95).reached is False
+    assert measure.number_row("x", 1.06, "", 1.05).reached is False
+    assert measure.number_row("x", 9.0, "s").reached is None
+
+
+def test_the_table_replaces_only_itself() -> None:
+    text = f"# Title\n\nbefore\n\n{measure.BEGIN}\nold\n{measure.END}\n\nafter\n"
+    new = measure.replace_between(text, "new")
+    assert new.startswith("# Title\n\nbefore\n") and new.endswith("\n\nafter\n")
+    assert "old" not in new and "new" in new
+    assert measure.replace_between(new, "new") == new
+
+
+@pytest.mark.parametrize("text", ["", measure.BEGIN, measure.END + measure.BEGIN, 2 * (measure.BEGIN + measure.END)])
+def test_a_text_without_its_markers_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="once each"):
+        measure.replace_between(text, "new")
+
+
+def test_a_part_replaces_only_itself(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(f"# Title\n{measure.BEGIN}{measure.END}\n")
+    measure.update(tmp_path, "files", part_of(measure.number_row("weight", 5.0, "MiB", 16)))
+    measure.update(tmp_path, "strips", part_of(measure.share_row("crops", 0.5, 0.95)))
+    measures = measure.update(tmp_path, "files", part_of(measure.number_row("weight", 6.0, "MiB", 16)))
+    assert list(measures) == ["strips", "files"]
+    assert json.loads((tmp_path / "measures.json").read_text()) == measures
+    readme = (tmp_path / "README.md").read_text()
+    assert "| crops | 50.0% | >= 95% | **no** |" in readme and "| weight | 6.0 MiB | <= 16 MiB | yes |" in readme
+    assert "5.0 MiB" not in readme and readme.startswith("# Title\n") and readme.endswith(f"{measure.END}\n")
+
+
+def test_the_files_of_a_folder_are_weighed_and_hashed(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(b"x" * 3 * measure.MIB)
+    (tmp_path / "b.bin").write_bytes(b"")
+    tool = measure.Tool(measure.parse(["--models", str(tmp_path)]))
+    part = measure.measure_files(tool)
+    assert [row.reached for row in part["rows"]] == [True, True, False]
+    assert part["rows"][0].value == part["rows"][1].value == 3
+    assert list(part["details"]["sha256"]) == ["a.safetensors"]
+
+
+def test_the_shipped_models_take_the_tools_own_defaults_and_others_get_them_spelt_out(tmp_path: Path) -> None:
+    shipped, other = measure.Tool(measure.parse([])), measure.Tool(measure.parse(["--sd_path", str(tmp_path)]))
+    assert shipped._model("wide_image") == ["--model", "tiny"] == other._model("ambiguous_image")
+    given = other._model("wide_image")
+    assert given[:2] == ["--sd_path", str(tmp_path)] and given[given.index("--window_stride") + 1] == "16"
+    assert shipped.folder_of("stage_1_path") == EMBEDDED / "letters-stage-1"
+
+
+# ---------------------------------------------------------------------------------------------- judges
+
+
+def test_the_faces_of_the_judges_test_are_its_own() -> None:
+    numbers = torch.arange(25)
+    (train, _), (test, _) = judge.split_faces((numbers, numbers))
+    assert test.tolist() == [5, 15] and sorted([*train.tolist(), *test.tolist()]) == numbers.tolist()
+
+
+def test_the_judges_strips_are_nobody_elses() -> None:
+    from training import train_landscapes_vae, train_scorer
+
+    ranges = [judge.FIRST_STRIP, judge.FIRST_TEST_STRIP, train_scorer.FIRST_STRIP, train_scorer.FIRST_TEST_STRIP,
+              train_landscapes_vae.FIRST_TEST_STRIP, 0]  # fmt: skip
+    assert all(right - left >= 10_000 for left, right in itertools.pairwise(sorted(ranges)))
+
+
+def test_scenes_are_drawn_with_their_labels() -> None:
+    draw = judge.scene_drawer(3, 1, width=160)
+    pictures, labels = draw(6, np.random.default_rng(0))
+    assert pictures.shape == (6, 3, judge.SIZE, judge.SIZE) and pictures.abs().max() <= 1
+    assert labels.max() < len(scenes.SCENES)
+    again, _ = draw(6, np.random.default_rng(0))
+    assert torch.equal(pictures, again)
+
+
+def test_pictures_come_to_the_judge_upright_and_in_its_range() -> None:
+    batch = judge.to_batch([top_half("n"), Image.new("RGB", (128, 128), "white")])
+    assert batch.shape == (2, 3, judge.SIZE, judge.SIZE)
+    assert batch[0, :, 4].max() == -1 and batch[0, :, -4].min() == 1 and torch.allclose(batch[1], torch.ones(()))
+
+
+def test_a_few_steps_lower_the_judges_loss_and_a_finished_one_is_taken_as_it_is(
+    invented_glyphs: judge.Glyphs, tmp_path: Path
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    make_draw = lambda: judge.letter_drawer(invented_glyphs)  # noqa: E731
+    network, _ = judge.train("letters", make_draw, 26, tmp_path, steps=1)
+    pictures, labels = make_draw()(96, np.random.default_rng(7))
+    loss = torch.nn.functional.cross_entropy
+    early = loss(network(pictures), labels)
+    network, losses = judge.train("letters", make_draw, 26, tmp_path, steps=12)
+    late = loss(network(pictures), labels)
+    again, known = judge.train("letters", lambda: pytest.fail("drawn again"), 26, tmp_path, steps=12)
+    torch.set_num_threads(before)
+    assert late < early and losses[-1] < losses[0]
+    assert known == losses
+    assert (judge.classify(again, pictures) == judge.classify(network, pictures)).all()
