@@ -81,10 +81,10 @@ class AmbiguousImageModel(BaseModel):
         for number, stage in enumerate(self.stages, start=1):
             conditioning = Conditioning(text, self.embeddings[""])
             self.begin_stage(stage.denoiser, conditioning, self._threshold(stage))
-            x_t = self.start((1, 3, stage.size, stage.size), (len(self.mapper), 3, stage.size, stage.size), generator)
+            start = self.start((1, 3, stage.size, stage.size), (len(self.mapper), 3, stage.size, stage.size), generator)
             if xts is not None:
                 self.conditioning = self._enlarging(stage, conditioning, xts, generator)
-            for state in self.denoise(x_t, number, generator):
+            for state in self.denoise(start, number, generator):
                 xts = self.results[f"stage_{number}"] = state.x_t_1
                 yield state
 

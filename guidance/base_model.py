@@ -20,31 +20,56 @@ from guidance.schedule import (
     per_picture,
     posterior_variance,
 )
-from guidance.synchronization import SYNCS
+from guidance.synchronization import ALONE, Case
 from utils.options import Options
 
 Tensors = dict[str, torch.Tensor]
+CARRIED = {"x_t_1": "xts", "z_t_1": "zts"}  # a step's result -> the next step's input
 
 
 @dataclass(frozen=True)
 class StepState:
-    """What the loop yields after a step.
+    """What the loop yields after a step; read it before the next one.
 
     Attributes:
-        stage: 1, or 2 in the second stage of a cascade.
+        stage: 1, or higher in the later stages of a cascade.
         step: number of finished steps of this stage.
         steps: all steps of this stage.
-        x0s, z0s: this step's clean estimates, instance and canonical.
-        x_t_1, z_t_1: the stepped states, instance and canonical.
+        values: what :meth:`BaseModel.one_step_process` returned.
+        model: maps values into the space in which they are asked for.
     """
 
     stage: int
     step: int
     steps: int
-    x0s: torch.Tensor
-    z0s: torch.Tensor
-    x_t_1: torch.Tensor
-    z_t_1: torch.Tensor
+    values: Tensors
+    model: "BaseModel"
+
+    @property
+    def x0s(self) -> torch.Tensor:
+        """This step's clean estimates, instance ``[N, C, h, w]``."""
+        return self._instance("x0s", "z0s")
+
+    @property
+    def z0s(self) -> torch.Tensor:
+        """This step's clean estimate, canonical ``[1, C, H, W]``."""
+        return self._canonical("x0s", "z0s")
+
+    @property
+    def x_t_1(self) -> torch.Tensor:
+        """The stepped state, instance ``[N, C, h, w]``."""
+        return self._instance("x_t_1", "z_t_1")
+
+    @property
+    def z_t_1(self) -> torch.Tensor:
+        """The stepped state, canonical ``[1, C, H, W]``."""
+        return self._canonical("x_t_1", "z_t_1")
+
+    def _instance(self, x: str, z: str) -> torch.Tensor:
+        return self.values[x] if x in self.values else self.model.forward_mapping(self.values[z])
+
+    def _canonical(self, x: str, z: str) -> torch.Tensor:
+        return self.values[z] if z in self.values else self.model.inverse_mapping(self.values[x])
 
 
 class BaseModel(ABC):
@@ -54,7 +79,7 @@ class BaseModel(ABC):
     :meth:`inverse_mapping`), how a picture is made of one or more stages (:meth:`generate`) and how it is shown.
 
     Attributes set by :meth:`begin_stage` for the stage at hand: ``denoiser``, ``conditioning``, ``schedule``,
-    ``threshold`` (ratio and maximum of dynamic thresholding, or None).
+    ``threshold`` (ratio and maximum of dynamic thresholding, or None). ``turn`` counts the steps of the stage from 0.
     """
 
     denoiser: Denoiser
@@ -64,7 +89,8 @@ class BaseModel(ABC):
 
     def __init__(self, options: Options):
         self.options = options
-        self.synchronized = SYNCS[options.sync]
+        self.case = options.case
+        self.turn = 0
         self.mapper: list[Any] = []
         self.init_mapper()
 
@@ -167,34 +193,87 @@ class BaseModel(ABC):
         timestep: torch.Tensor | int,
         alphas: torch.Tensor,
         sigmas: torch.Tensor,
-        synchronize: bool = True,
+        case: Case | None = None,
         noise: torch.Tensor | None = None,
     ) -> Tensors:
         """Take one step of all views.
 
         Args:
-            input_params: ``{"xts": [N, C, h, w]}``.
+            input_params: the carried states, ``xts`` ``[N, C, h, w]``, ``zts`` ``[1, C, H, W]``, or both.
             timestep, alphas, sigmas: as in :meth:`compute_tweedie`.
-            synchronize: average the variable that ``options.sync`` names; False leaves every view to itself.
-            noise: as in :meth:`compute_prev_state`.
+            case: how to synchronise; by default as the options say.
+            noise: standard normal, instance or canonical as ``options.noise_space`` says; scaled by ``options.eta``.
 
         Returns:
-            ``x0s`` and ``x_t_1`` ``[N, C, h, w]``, ``z0s`` and ``z_t_1`` ``[1, C, H, W]``.
+            The clean estimates in the space in which the step took them, ``x0s`` or ``z0s``, and the carried states
+            after the step, ``x_t_1``, ``z_t_1``, or both.
         """
-        averaged = self.synchronized if synchronize else frozenset()
-        xts = input_params["xts"]
-        eps = self._average("eps", self.compute_noise_preds(xts, timestep), averaged)
-        x0s = self.compute_tweedie(xts, eps, timestep, alphas, sigmas)
-        if self.threshold is not None:
-            x0s = dynamic_threshold(x0s, *self.threshold)
-        x0s = self._average("x0", x0s, averaged)
-        x_t_1 = self._average("xt", self.compute_prev_state(xts, x0s, timestep, noise), averaged)
-        return {"x0s": x0s, "z0s": self.inverse_mapping(x0s), "x_t_1": x_t_1, "z_t_1": self.inverse_mapping(x_t_1)}
+        case = case or self.case
+        at = (timestep, alphas, sigmas, noise)
+        if case.partner is None:
+            return self._process(case, input_params, *at)[0]
+        beside, values = self._process(case.partner, input_params, *at)
+        out, _ = self._process(case, input_params, *at, blend={case.level: self._to_canvas(values[case.level])})
+        state = "z_t_1" if case.partner.canonical else "x_t_1"
+        return {**out, state: beside[state]}
 
-    def _average(self, variable: str, values: torch.Tensor, averaged: frozenset[str]) -> torch.Tensor:
-        if variable not in averaged:
+    def _process(
+        self,
+        case: Case,
+        states: Tensors,
+        timestep: torch.Tensor | int,
+        alphas: torch.Tensor,
+        sigmas: torch.Tensor,
+        noise: torch.Tensor | None,
+        blend: Tensors | None = None,
+    ) -> tuple[Tensors, dict[str, tuple[torch.Tensor, bool]]]:
+        """Run one case; returns its result, and eps, x0 and x_t' before averaging with "is canonical" for each."""
+        blend = blend or {}
+        seen = {letter: self._state(case, states, letter) for letter in {case.network, case.tweedie, case.step}}
+        tweedie_canonical, step_canonical = case.tweedie == "c", case.step == "c"
+        eps = self.compute_noise_preds(seen[case.network], timestep)
+        settled = self._settle(eps, False, tweedie_canonical, case.average_eps, blend.get("eps"))
+        x0 = self.compute_tweedie(seen[case.tweedie], settled, timestep, alphas, sigmas)
+        if self.threshold is not None:
+            x0 = dynamic_threshold(x0, *self.threshold)
+        clean = self._settle(x0, tweedie_canonical, step_canonical, case.average_x0, blend.get("x0"))
+        stepped = self.compute_prev_state(seen[case.step], clean, timestep, self._noise_of(step_canonical, noise))
+        state = self._settle(stepped, step_canonical, case.canonical, case.average_xt, blend.get("xt"))
+        out = {"z0s" if step_canonical else "x0s": clean, "z_t_1" if case.canonical else "x_t_1": state}
+        return out, {"eps": (eps, False), "x0": (x0, tweedie_canonical), "xt": (stepped, step_canonical)}
+
+    def _state(self, case: Case, states: Tensors, letter: str) -> torch.Tensor:
+        """Return the carried state as a case's letter wants it: ``r``, ``h`` = f(g(x)) or ``c`` = g(x)."""
+        if case.canonical:
+            return states["zts"] if letter == "c" else self.forward_mapping(states["zts"])
+        return self._settle(states["xts"], False, letter == "c", letter == "h")
+
+    def _settle(
+        self,
+        values: torch.Tensor,
+        canonical: bool,
+        to_canonical: bool,
+        average: bool,
+        blend: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Bring values to the space where they go on; the mean on the way is shared with ``blend``, if there is one."""
+        if canonical:
+            return values if to_canonical else self.forward_mapping(values)
+        if not (to_canonical or average):
             return values
-        return self.forward_mapping(self.inverse_mapping(values), bg=values)
+        mean = self.inverse_mapping(values)
+        mean = mean if blend is None else (mean + blend) / 2
+        return mean if to_canonical else self.forward_mapping(mean, bg=values)
+
+    def _to_canvas(self, value: tuple[torch.Tensor, bool]) -> torch.Tensor:
+        values, canonical = value
+        return values if canonical else self.inverse_mapping(values)
+
+    def _noise_of(self, canonical: bool, noise: torch.Tensor | None) -> torch.Tensor | None:
+        """Return a step's noise in the space in which it steps."""
+        if noise is None or canonical or self.options.noise_space == "instance":
+            return noise
+        return self.forward_mapping(noise)
 
     # ------------------------------------------------------------------------------ the loop
 
@@ -209,34 +288,48 @@ class BaseModel(ABC):
 
     def start(
         self, canonical_shape: tuple[int, ...], instance_shape: tuple[int, ...], generator: torch.Generator
-    ) -> torch.Tensor:
-        """Draw x_T ``[N, C, h, w]``: f of one canonical noise, or one independent draw for all views.
+    ) -> Tensors:
+        """Draw the carried states at T: f of one canonical noise, or one independent draw for all views.
 
         Args:
             canonical_shape: ``(1, C, H, W)``.
             instance_shape: ``(N, C, h, w)``.
             generator: the picture's own, on the CPU.
+
+        Returns:
+            As ``input_params`` of :meth:`one_step_process`.
         """
-        if self.options.initialize_xt_from_zt:
-            return self.forward_mapping(self._randn(canonical_shape, generator))
-        return self._randn(instance_shape, generator)
+        states = {}
+        if not self.options.initialize_xt_from_zt:
+            states["xts"] = self._randn(instance_shape, generator)
+        if self.options.initialize_xt_from_zt or "zts" in self.case.carried:
+            states["zts"] = self._randn(canonical_shape, generator)
+        if "xts" in self.case.carried and "xts" not in states:
+            states["xts"] = self.forward_mapping(states["zts"])
+        return {name: states[name] for name in self.case.carried}
 
     @torch.no_grad()
-    def denoise(self, xts: torch.Tensor, stage: int, generator: torch.Generator) -> Iterator[StepState]:
-        """Run all steps of the stage begun last, from x_T ``[N, C, h, w]``; neither prints nor saves."""
+    def denoise(self, states: Tensors, stage: int, generator: torch.Generator) -> Iterator[StepState]:
+        """Run all steps of the stage begun last, from the states at T; neither prints nor saves."""
         steps = len(self.schedule.timesteps)
         alphas, sigmas = self.schedule.alphas_cumprod.sqrt(), (1 - self.schedule.alphas_cumprod).sqrt()
         last_synchronized = round(self.options.mvd_end * steps)
-        canonical_shape = tuple(self.inverse_mapping(xts).shape)
+        noise_shape = self._noise_shape(states) if self.options.eta > 0 else None
         for index, timestep in enumerate(self.schedule.timesteps):
-            noise = None
-            if self.options.eta > 0:
-                noise = self.forward_mapping(self._randn(canonical_shape, generator))
-            out = self.one_step_process(
-                {"xts": xts}, timestep, alphas, sigmas, synchronize=index < last_synchronized, noise=noise
-            )
-            xts = out["x_t_1"]
-            yield StepState(stage, index + 1, steps, **out)
+            self.turn = index
+            case = self.case if index < last_synchronized else ALONE
+            noise = None if noise_shape is None else self._randn(noise_shape, generator)
+            if "xts" not in states and not case.canonical:
+                states = {"xts": self.forward_mapping(states["zts"])}
+            values = self.one_step_process(states, timestep, alphas, sigmas, case, noise)
+            states = {CARRIED[name]: value for name, value in values.items() if name in CARRIED}
+            yield StepState(stage, index + 1, steps, values, self)
+
+    def _noise_shape(self, states: Tensors) -> tuple[int, ...]:
+        """Return the shape of a step's noise: of all views, or of the canvas."""
+        if self.options.noise_space == "instance":
+            return tuple(states["xts"].shape)
+        return tuple((states["zts"] if "zts" in states else self.inverse_mapping(states["xts"])).shape)
 
     def _randn(self, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
         """Draw on the CPU in float32, whatever the device, so that a seed means the same picture everywhere."""

@@ -9,6 +9,7 @@ from PIL import Image
 from guidance.base_model import BaseModel, StepState, Tensors, mean_dtype
 from guidance.denoisers import Conditioning
 from guidance.pretrained import LatentModel, load_stable_diffusion
+from guidance.synchronization import ALONE
 from utils.image_utils import to_pil, to_unit_range
 from utils.model_source import ModelSource
 from utils.options import WideImageOptions
@@ -85,15 +86,16 @@ class WideImageModel(BaseModel):
         self.begin_stage(self.latent_model.denoiser, conditioning)
         generator = torch.Generator("cpu").manual_seed(seed)
         channels = self.latent_model.channels
-        x_t = self.start(
+        start = self.start(
             (1, channels, self.height, self.width), (len(self.mapper), channels, self.window, self.window), generator
         )
-        for state in self.denoise(x_t, 1, generator):
+        for state in self.denoise(start, 1, generator):
             self.last = state
             yield state
 
     def render(self, state: StepState, files: list[dict[str, Any]]) -> dict[str, Image.Image]:
-        strip = self._show(state.z_t_1, state.x_t_1)
+        alone = self.case == ALONE
+        strip = to_pil(self.decode_views(state.x_t_1) if alone else self.decode_canvas(state.z_t_1))
         return {
             entry["file"]: strip if entry["role"] == "strip" else crop_strip(strip, entry["position"])
             for entry in files
@@ -101,16 +103,13 @@ class WideImageModel(BaseModel):
         }
 
     def preview(self, state: StepState) -> Image.Image:
-        return self._show(state.z0s, state.x0s)
+        return to_pil(self.decode_views(state.x0s) if self.case == ALONE else self.decode_canvas(state.z0s))
 
     def latents(self) -> Tensors:
         """Return ``canvas`` ``[1, C, H, W]``, or ``views`` ``[N, C, h, w]`` where ``--sync none`` averages nothing."""
-        if self.options.sync == "none":
+        if self.case == ALONE:
             return {"views": self.last.x_t_1.float().cpu()}
         return {"canvas": self.last.z_t_1.float().cpu()}
-
-    def _show(self, canvas: torch.Tensor, views: torch.Tensor) -> Image.Image:
-        return to_pil(self.decode_views(views) if self.options.sync == "none" else self.decode_canvas(canvas))
 
     # ------------------------------------------------------------------------------ decoding
 

@@ -327,7 +327,7 @@ def finish(sync: str, names: list[str]) -> torch.Tensor:
     prompts = text_of(*range(1, len(names) + 1))
     model.begin_stage(model.stages[0].denoiser, Conditioning(prompts, text_of(0)))
     canonical = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(4), dtype=F64)
-    state = last_state(model.denoise(model.forward_mapping(canonical), 1, torch.Generator()))
+    state = last_state(model.denoise({"xts": model.forward_mapping(canonical)}, 1, torch.Generator()))
     assert state.z_t_1.dtype == F64
     return state.z_t_1
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from guidance.base_model import BaseModel
+from guidance.base_model import BaseModel, StepState
 from guidance.denoisers import Conditioning
 from guidance.schedule import Schedule
 from tests.analytic import (
@@ -32,7 +32,7 @@ def noise(*shape: int, seed: int = 0, dtype: torch.dtype = F64) -> torch.Tensor:
 
 def run(model: BaseModel, x_t: torch.Tensor, seed: int = 5) -> torch.Tensor:
     """The final state of the stage at hand."""
-    *_, last = model.denoise(x_t, 1, torch.Generator().manual_seed(seed))
+    *_, last = model.denoise({"xts": x_t}, 1, torch.Generator().manual_seed(seed))
     return last.x_t_1
 
 
@@ -261,8 +261,9 @@ def test_a_step_averages_one_variable_and_no_other(sync: str) -> None:
     out = model.one_step_process({"xts": x_t}, t, *tables(model))
     assert (out["x0s"] - x0).abs().max() < 1e-9
     assert (out["x_t_1"] - x_t_1).abs().max() < 1e-9
-    assert (out["z0s"] - mean_of_two(x0)[:1]).abs().max() < 1e-9
-    assert (out["z_t_1"] - mean_of_two(x_t_1)[:1]).abs().max() < 1e-9
+    state = StepState(1, 1, 1, out, model)
+    assert (state.z0s - mean_of_two(x0)[:1]).abs().max() < 1e-9
+    assert (state.z_t_1 - mean_of_two(x_t_1)[:1]).abs().max() < 1e-9
 
 
 def test_thresholding_acts_before_averaging() -> None:
@@ -281,7 +282,7 @@ def test_thresholding_acts_before_averaging() -> None:
 def test_averaging_ends_after_a_share_of_the_steps(sync: str, share: float, averaged: int) -> None:
     """Views that share their state stay one picture as long as they are averaged, and part afterwards."""
     model = two_views(sync=sync, mvd_end=share)
-    states = model.denoise(mean_of_two(noise(2, 3, 8, 8)), 1, torch.Generator())
+    states = model.denoise({"xts": mean_of_two(noise(2, 3, 8, 8))}, 1, torch.Generator())
     apart = [(state.x_t_1[0] - state.x_t_1[1].transpose(-2, -1).flip(-2)).abs().max().item() for state in states]
     assert max(apart[:averaged], default=0.0) < 1e-9
     assert min(apart[averaged:], default=1.0) > 1e-3
@@ -289,7 +290,7 @@ def test_averaging_ends_after_a_share_of_the_steps(sync: str, share: float, aver
 
 def test_mvd_end_matches_none_from_there_on() -> None:
     x_t = noise(2, 3, 8, 8)
-    states = list(two_views(mvd_end=0.4).denoise(x_t, 1, torch.Generator()))
+    states = list(two_views(mvd_end=0.4).denoise({"xts": x_t}, 1, torch.Generator()))
     alone = two_views(sync="none")
     t = alone.schedule.timesteps[4]
     out = alone.one_step_process({"xts": states[3].x_t_1}, t, *tables(alone))

@@ -175,7 +175,7 @@ def finish(sync: str, circular: bool = False, steps: int = 10) -> torch.Tensor:
         model.latent_model.denoiser, Conditioning(text_of(1).expand(len(model.mapper), -1, -1), text_of(0))
     )
     canvas = torch.randn(1, 4, 9, 20, generator=torch.Generator().manual_seed(4), dtype=F64)
-    state = last_state(model.denoise(model.forward_mapping(canvas), 1, torch.Generator()))
+    state = last_state(model.denoise({"xts": model.forward_mapping(canvas)}, 1, torch.Generator()))
     assert state.z_t_1.dtype == F64
     return state.z_t_1
 
@@ -194,7 +194,7 @@ def test_turning_the_ring_commutes_with_the_whole_run() -> None:
     model.begin_stage(model.latent_model.denoiser, Conditioning(text_of(1).expand(6, -1, -1), text_of(0)))
     canvas = torch.randn(1, 4, 8, 24, generator=torch.Generator().manual_seed(4), dtype=F64)
     still, turned = (
-        last_state(model.denoise(model.forward_mapping(z), 1, torch.Generator())).z_t_1
+        last_state(model.denoise({"xts": model.forward_mapping(z)}, 1, torch.Generator())).z_t_1
         for z in (canvas, canvas.roll(8, dims=-1))
     )
     assert (turned - still.roll(8, dims=-1)).abs().max() < 1e-9
