@@ -9,8 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from training import judge, letters, measure, scenes
+from guidance.ambiguous_image_model import AmbiguousImageModel
+from training import find_pairs, judge, letters, measure, scenes
 from utils.options import EMBEDDED
+from utils.prompts import read_ambiguous_prompts
 
 PART = {
     "seeds": 2, "baseline_seeds": 1, "dtype": "auto", "date": "2026-01-02T03:04:05+00:00", "minutes": 0.1,
@@ -255,3 +257,63 @@ def test_a_few_steps_lower_the_judges_loss_and_a_finished_one_is_taken_as_it_is(
     assert late < early and losses[-1] < losses[0]
     assert known == losses
     assert (judge.classify(again, pictures) == judge.classify(network, pictures)).all()
+
+
+# ---------------------------------------------------------------------------------------------- pairs
+
+
+def test_many_pictures_at_once_are_those_that_the_tool_makes_one_by_one() -> None:
+    trials = [find_pairs.Trial(("n", "z"), "lithograph", 100), find_pairs.Trial(("a", "k"), "photo", 7)]
+    many = find_pairs.load_model(EMBEDDED / "letters-stage-1", 3, "float32")
+    one = AmbiguousImageModel(many.options, many.sources, many.runtime, many.stages)
+    one.embeddings = many.embeddings
+    pictures = many.draw(trials)
+    assert pictures.shape == (2, 2, 3, 32, 32)
+    for trial, views in zip(trials, pictures, strict=True):
+        *_, last = one.generate(trial.prompts, trial.seed)
+        assert torch.allclose(last.x_t_1, views, atol=1e-4)
+        assert torch.allclose(torch.rot90(views[1], 1, (1, 2)), views[0], atol=1e-6)
+
+
+def test_the_reader_reads_the_letters_of_both_views() -> None:
+    rng, trial = np.random.default_rng(3), find_pairs.Trial(("q", "w"), "", 0)
+    masks = np.stack([letters.draw_face(face)[0] for face in letters.find_faces()[:1]])
+    labels = np.array([letters.LETTERS.index(letter) for letter in trial.pair])
+    views = letters.draw((torch.from_numpy(masks), torch.ones(1, 26)), labels, 64, rng)
+    chances = find_pairs.Reader(EMBEDDED / "scorer").read(views[None], [trial])
+    assert chances.shape == (1, 2) and chances.min() > 0.5
+
+
+def test_rankings_take_means_and_the_better_way_up() -> None:
+    found = {
+        find_pairs.Trial(("a", "b"), "photo", 1): 0.2,
+        find_pairs.Trial(("a", "b"), "photo", 2): 0.4,
+        find_pairs.Trial(("b", "a"), "photo", 1): 0.9,
+        find_pairs.Trial(("b", "a"), "painting", 1): 0.5,
+        find_pairs.Trial(("c", "a"), "photo", 1): 0.6,
+    }
+    by_style = find_pairs.rank(found, by_style=True)
+    assert [key for key, _ in by_style] == [
+        ("b", "a", "photo"), ("c", "a", "photo"), ("b", "a", "painting"), ("a", "b", "photo")
+    ]  # fmt: skip
+    assert dict(by_style)["a", "b", "photo"] == pytest.approx(0.3)
+    assert dict(find_pairs.rank(found, by_style=False))["b", "a"] == pytest.approx(0.7)
+    assert [key for key, _ in find_pairs.best_style(by_style)] == [("b", "a", "photo"), ("c", "a", "photo")]
+
+
+def test_chosen_pairs_show_enough_letters_and_make_a_prompts_file(tmp_path: Path) -> None:
+    ranking = [((*pair, "photo"), 1 - place / 100) for place, pair in enumerate(["ab", "ac", "bc", "ad", "ef", "gh"])]
+    chosen = find_pairs.choose(ranking, count=3, letters_wanted=6)
+    assert len(chosen) == 3 and len(find_pairs.shown(chosen)) >= 6
+    assert (("a", "b", "photo"), 1.0) in find_pairs.choose(ranking, count=3, letters_wanted=3)
+    measure.write_json(tmp_path / "pairs.json", find_pairs.entries(chosen))
+    assert len(read_ambiguous_prompts(tmp_path / "pairs.json")) == 3
+
+
+def test_the_search_and_the_measurement_share_no_seed() -> None:
+    options = find_pairs.parse([])
+    sieve = find_pairs.sieve_trials(options)
+    final = find_pairs.final_trials([("a", "b")], options)
+    assert len(sieve) == 2 * 650 and len(final) == 5 * options.final_seeds
+    assert {trial.seed for trial in sieve}.isdisjoint(trial.seed for trial in final)
+    assert min(trial.seed for trial in sieve) >= 100 > measure.parse([]).seeds
