@@ -216,7 +216,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--final_steps", type=int, default=30, help="denoising steps of the second round")
     parser.add_argument("--final_seeds", type=int, default=4, help="seeds of each pair and style in the second round")
     parser.add_argument("--batch", type=int, default=32, help="pictures at a time")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the network")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="of the network")
     parser.add_argument("--output", type=Path, default=Path("results/pairs.json"), help="the ten best as prompts file")
     return parser.parse_args(argv)
 
