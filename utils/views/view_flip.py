@@ -1,7 +1,9 @@
 """The picture mirrored top to bottom."""
 
 import torch
+from PIL import Image
 
+from utils.views.motion import flip_card
 from utils.views.view_base import BaseView
 
 
@@ -13,3 +15,6 @@ class FlipView(BaseView):
 
     def inverse_view(self, im: torch.Tensor) -> torch.Tensor:
         return im.flip(-2)
+
+    def between(self, picture: Image.Image, seen: Image.Image, share: float) -> Image.Image:
+        return flip_card(picture, seen, share, upright=False)

@@ -5,7 +5,9 @@ precision on the CPU.
 """
 
 import torch
+from PIL import Image
 
+from utils.views.motion import turn
 from utils.views.view_base import BaseView
 
 
@@ -22,6 +24,9 @@ class _QuarterTurnsView(BaseView):
 
     def inverse_view(self, im: torch.Tensor) -> torch.Tensor:
         return rotate_clockwise(im, -self.quarter_turns)
+
+    def between(self, picture: Image.Image, seen: Image.Image, share: float) -> Image.Image:
+        return turn(picture, 90 * self.quarter_turns * share)
 
 
 class RotateCWView(_QuarterTurnsView):
