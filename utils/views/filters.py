@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 def gaussian_blur(im: torch.Tensor, sigma: float) -> torch.Tensor:
     """Blur ``[C, h, h]`` by ``sigma`` (share of the side); beyond its edge the picture is mirrored."""
-    kernel = _gaussian(im.shape[-1], sigma).to(im)
+    kernel = _gaussian(im.shape[-1], sigma).to(im.dtype).to(im.device)
     return kernel @ im @ kernel.T
 
 
@@ -34,7 +34,7 @@ def motion_blur(im: torch.Tensor, length: float, angle: float) -> torch.Tensor:
     Args:
         angle: degrees clockwise from level.
     """
-    kernel = _smear(length * im.shape[-1], angle).to(im)
+    kernel = _smear(length * im.shape[-1], angle).to(im.dtype).to(im.device)
     reach = kernel.shape[-1] // 2
     padded = F.pad(im, (reach,) * 4, mode="reflect")
     shape = padded.shape[-2:]

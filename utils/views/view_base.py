@@ -1,7 +1,7 @@
 """What a view is."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -83,8 +83,6 @@ class ComponentView(BaseView):
 
 class PermutationView(BaseView):
     """A view that only moves pixels. A subclass says which; the way back follows."""
-
-    kind: ClassVar[Kind] = "orthogonal"
 
     def __init__(self) -> None:
         self._indices: dict[tuple[int, torch.device], tuple[torch.Tensor, torch.Tensor]] = {}
