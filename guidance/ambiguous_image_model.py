@@ -1,8 +1,10 @@
 """Ambiguous images: one square picture that reads differently from each view, in DeepFloyd IF's two pixel stages."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -10,11 +12,13 @@ from PIL import Image
 from guidance.base_model import BaseModel, StepState, Tensors, mean_dtype
 from guidance.denoisers import Conditioning
 from guidance.pretrained import PixelStage, load_deepfloyd_stage, load_t5_embeddings
-from utils.image_utils import side_by_side, to_pil, to_unit_range
+from utils.image_files import decode
+from utils.image_utils import crop_square, side_by_side, to_pil, to_unit_range
 from utils.model_source import ModelSource
 from utils.options import AmbiguousImageOptions
 from utils.runtime import Runtime
 from utils.views import get_views
+from utils.weights import read_weight_map
 
 
 class AmbiguousImageModel(BaseModel):
@@ -39,6 +43,7 @@ class AmbiguousImageModel(BaseModel):
         self.sources, self.runtime, self.stages = sources, runtime, stages or []
         self.embeddings: dict[str, torch.Tensor] = {}
         self.results: Tensors = {}
+        self.photograph = None if options.ref_image is None else crop_square(decode(Path(options.ref_image)))
         super().__init__(options)
 
     @classmethod
@@ -58,7 +63,7 @@ class AmbiguousImageModel(BaseModel):
     # ------------------------------------------------------------------------------ mapping
 
     def init_mapper(self) -> None:
-        """Build the views; each is a permutation of pixels or close to one, so the canvas covers every view."""
+        """Build the views; each shows all of the canvas."""
         self.mapper = get_views(self.options.views_names, self.options.rotate_angle)
 
     def forward_mapping(self, z_t: torch.Tensor, bg: torch.Tensor | None = None) -> torch.Tensor:
@@ -66,9 +71,29 @@ class AmbiguousImageModel(BaseModel):
         return torch.stack([view.view(z_t[0]) for view in self.mapper])
 
     def inverse_mapping(self, x_ts: torch.Tensor) -> torch.Tensor:
-        """Turn every view back and take the mean: ``[N, C, H, W]`` -> ``[1, C, H, W]``."""
-        turned = [view.inverse_view(x_t) for view, x_t in zip(self.mapper, x_ts, strict=True)]
-        return torch.stack(turned).to(mean_dtype(x_ts)).mean(dim=0, keepdim=True).to(x_ts.dtype)
+        """Turn every view back and reduce them as ``--reduction`` says: ``[N, C, H, W]`` -> ``[1, C, H, W]``."""
+        turned = torch.stack([view.inverse_view(x_t) for view, x_t in zip(self.mapper, x_ts, strict=True)])
+        return self._reduce(turned.to(mean_dtype(x_ts))).to(x_ts.dtype)
+
+    def _reduce(self, turned: torch.Tensor) -> torch.Tensor:
+        """Make one canvas of the views' parts of it: ``[N, C, H, W]`` -> ``[1, C, H, W]``."""
+        match self.options.reduction:
+            case "sum":
+                return turned.sum(dim=0, keepdim=True)
+            case "alternate":  # one view a step, in turn (Geng et al., Visual Anagrams, 2024)
+                return turned[self.turn % len(turned)][None]
+            case "weighted":
+                weights = self._weights(turned)
+                return (turned * weights).sum(dim=0, keepdim=True) / weights.sum(dim=0, keepdim=True)
+            case _:
+                return turned.mean(dim=0, keepdim=True)
+
+    def _weights(self, like: torch.Tensor) -> torch.Tensor:
+        """Return the weights of the views on the canvas, ``[N, 1, 1, 1]`` or ``[N, 1, H, W]``."""
+        if self.options.weight_map is None:
+            return like.new_tensor(self.options.view_weights)[:, None, None, None]
+        weights = torch.from_numpy(read_weight_map(Path(self.options.weight_map), len(self.mapper)))[:, None]
+        return F.interpolate(weights, like.shape[-2:], mode="bilinear").to(like)
 
     # ------------------------------------------------------------------------------ making a picture
 
@@ -87,6 +112,17 @@ class AmbiguousImageModel(BaseModel):
             for state in self.denoise(start, number, generator):
                 xts = self.results[f"stage_{number}"] = state.x_t_1
                 yield state
+
+    def compute_noise_preds(self, xts: torch.Tensor, timestep: torch.Tensor | int) -> torch.Tensor:
+        """Predict eps ``[N, C, h, w]``; a view held by ``--ref_image`` gets the eps whose x0 is the photograph."""
+        if self.photograph is None:
+            return super().compute_noise_preds(xts, timestep)
+        size = xts.shape[-1]
+        x0 = self.photograph.resize((size, size), Image.Resampling.LANCZOS)
+        x0 = torch.from_numpy(np.array(x0)).permute(2, 0, 1).to(xts) / 127.5 - 1
+        abar = self.schedule.alphas_cumprod[int(timestep)].item()
+        eps = (xts[:1] - abar**0.5 * x0) / (1 - abar) ** 0.5
+        return torch.cat([eps, super().compute_noise_preds(xts[1:], timestep)])
 
     def _threshold(self, stage: PixelStage) -> tuple[float, float] | None:
         config = stage.denoiser.scheduler_config
@@ -107,19 +143,28 @@ class AmbiguousImageModel(BaseModel):
             abar = stage.noising_alphas_cumprod[level].item()
             noise = self.forward_mapping(self._randn((1, *low_res.shape[1:]), generator))
             low_res = abar**0.5 * low_res + (1 - abar) ** 0.5 * noise
-        return Conditioning(conditioning.text, conditioning.null_text, low_res, level)
+        return Conditioning(conditioning.text, conditioning.null_text, low_res[-len(conditioning.text) :], level)
 
     def render(self, state: StepState, files: list[dict[str, Any]]) -> dict[str, Image.Image]:
-        """Return every view as it is, averaged or not, and all of them side by side."""
-        views = [to_pil(to_unit_range(x_t)) for x_t in state.x_t_1]
+        """Return every view as it is, averaged or not, and all of them side by side; of components also their sum."""
+        views, whole = self._show(state.x_t_1)
+        pictures = {"side_by_side": side_by_side([*whole, *views]), "whole": whole[0] if whole else None}
         return {
-            entry["file"]: views[entry["view"]] if entry["role"] == "view" else side_by_side(views)
+            entry["file"]: views[entry["view"]] if entry["role"] == "view" else pictures[entry["role"]]
             for entry in files
-            if entry["role"] in ("view", "side_by_side")
+            if entry["role"] in ("view", *pictures)
         }
 
     def preview(self, state: StepState) -> Image.Image:
-        return side_by_side([to_pil(to_unit_range(x0)) for x0 in state.x0s])
+        views, whole = self._show(state.x0s)
+        return side_by_side([*whole, *views])
+
+    def _show(self, x_ts: torch.Tensor) -> tuple[list[Image.Image], list[Image.Image]]:
+        """Return what a person sees through every view, and the whole picture if the views are its components."""
+        if self.mapper[0].kind != "component":
+            return [to_pil(to_unit_range(x_t)) for x_t in x_ts], []
+        whole = self.inverse_mapping(x_ts)[0]
+        return [to_pil(to_unit_range(view.show(whole))) for view in self.mapper], [to_pil(to_unit_range(whole))]
 
     def latents(self) -> Tensors:
         return {name: result.float().cpu() for name, result in self.results.items()}

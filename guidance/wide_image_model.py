@@ -1,9 +1,11 @@
 """Wide images: one latent canvas, seen through overlapping windows that Stable Diffusion can denoise."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from guidance.base_model import BaseModel, StepState, Tensors, mean_dtype
@@ -15,6 +17,7 @@ from utils.model_source import ModelSource
 from utils.options import WideImageOptions
 from utils.prompts import REFERENCE_HEIGHT
 from utils.runtime import Runtime
+from utils.weights import read_weight_map
 
 Window = tuple[int, int, int, int]  # h_start, h_end, w_start, w_end in latent cells; on a ring w_end may pass the width
 
@@ -47,16 +50,16 @@ class WideImageModel(BaseModel):
     # ------------------------------------------------------------------------------ mapping
 
     def init_mapper(self) -> None:
-        """List the windows ``(h_start, h_end, w_start, w_end)`` and count how many cover each cell.
+        """List the windows ``(h_start, h_end, w_start, w_end)`` and sum the weights with which they cover each cell.
 
         Raises:
             ValueError: a cell of the canvas that no window covers.
         """
         self.mapper = self._windows(self.options.window_stride)
-        counts = self._paste(torch.ones(len(self.mapper), 1, self.window, self.window, dtype=torch.float64))
-        if counts.min() < 1:
+        self.weights = self._window_weights()
+        self.totals = self._paste(self.weights.expand(len(self.mapper), 1, -1, -1))
+        if self.totals.min() <= 0:
             raise ValueError(f"windows of {self.window} at stride {self.options.window_stride} leave cells uncovered")
-        self.counts = counts
 
     def forward_mapping(self, z_t: torch.Tensor, bg: torch.Tensor | None = None) -> torch.Tensor:
         """Crop the windows: ``[1, C, H, W]`` -> ``[N, C, h, w]``. The canvas covers them all: ``bg`` never shows."""
@@ -66,8 +69,18 @@ class WideImageModel(BaseModel):
 
     def inverse_mapping(self, x_ts: torch.Tensor) -> torch.Tensor:
         """Paste the windows and average where they overlap: ``[N, C, h, w]`` -> ``[1, C, H, W]``."""
-        sums = self._paste(x_ts.to(mean_dtype(x_ts)))
-        return (sums / self.counts.to(sums.device, sums.dtype)).to(x_ts.dtype)
+        dtype = mean_dtype(x_ts)
+        sums = self._paste(x_ts.to(dtype) * self.weights.to(x_ts.device, dtype))
+        return (sums / self.totals.to(sums.device, dtype)).to(x_ts.dtype)
+
+    def _window_weights(self) -> torch.Tensor:
+        """Return the weight of every cell of a window, float64 ``[h, w]``: 1, a pyramid, or what a file says."""
+        if self.options.reduction == "mean":
+            return torch.ones(self.window, self.window, dtype=torch.float64)
+        if self.options.weight_map is None:
+            return _fade(self.window, self.window // 2).double()
+        weights = torch.from_numpy(read_weight_map(Path(self.options.weight_map)))[None, None]
+        return F.interpolate(weights, (self.window, self.window), mode="bilinear")[0, 0]
 
     def _windows(self, stride: int) -> list[Window]:
         rows = window_starts(self.height, self.window, stride)

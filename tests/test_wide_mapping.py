@@ -83,7 +83,7 @@ def test_every_cell_is_covered_up_to_the_edge(case) -> None:
         for row, column in cells:
             counts[row, column] += 1
     assert counts.min() >= 1
-    assert torch.equal(model.counts[0, 0], counts)
+    assert torch.equal(model.totals[0, 0], counts)
     assert max(bottom for _, bottom, _, _ in model.mapper) == height
     tops = sorted({top for top, _, _, _ in model.mapper})
     lefts = sorted({left for _, _, left, _ in model.mapper})
@@ -189,5 +189,5 @@ def test_turning_the_ring_by_strides_turns_the_windows(height, width, window, st
 
 
 def test_no_cell_of_a_ring_is_special() -> None:
-    assert mapping(8, 24, 8, 2, circular=True).counts.unique().tolist() == [4]
-    assert len(mapping(8, 24, 8, 2).counts.unique()) > 1
+    assert mapping(8, 24, 8, 2, circular=True).totals.unique().tolist() == [4]
+    assert len(mapping(8, 24, 8, 2).totals.unique()) > 1

@@ -20,6 +20,7 @@ SCORED_ROLE = {"wide_image": "crop", "ambiguous_image": "view"}
 ROLE_REASONS = {
     "strip": "a whole strip; only crops are scored",
     "side_by_side": "views side by side; each view is scored alone",
+    "whole": "the whole of which the views are parts; each part is scored alone",
     "latents": "states of the networks, no picture",
 }
 OWN_FILES = {"run.json", "eval.json", "eval_details.json"}

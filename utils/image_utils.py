@@ -27,6 +27,13 @@ def to_pil(picture: torch.Tensor) -> Image.Image:
     return Image.fromarray(values.permute(1, 2, 0).cpu().numpy(), "RGB")
 
 
+def crop_square(picture: Image.Image) -> Image.Image:
+    """Cut the largest square from the middle of a picture."""
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    return picture.crop((left, top, left + side, top + side))
+
+
 def side_by_side(pictures: list[Image.Image]) -> Image.Image:
     """Join pictures of one height from left to right."""
     return Image.fromarray(np.concatenate([np.asarray(picture) for picture in pictures], axis=1), "RGB")

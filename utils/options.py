@@ -5,6 +5,7 @@ Nothing here imports torch: ``--help`` and bad input answer at once.
 
 import argparse
 import dataclasses
+import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,8 @@ from utils.prompts import (
     unknown_words,
     wide_files,
 )
-from utils.views import VIEWS
+from utils.views import check_combination, check_sizes, parse_views, reads_rotate_angle, view_help
+from utils.weights import check_weights, read_weight_map
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "data" / "models"
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
@@ -75,6 +77,12 @@ class Options:
                                   type=int)  # fmt: skip
     noise_space: str = option("canonical", "where the noise of --eta is drawn: on the canvas, seen through the views, "
                               "or for each view", choices=("canonical", "instance"))  # fmt: skip
+    reduction: str | None = option(None, "how views become the canvas: their mean, the sum of components, one view a "
+                                   "step in turn, or a weighted mean [default: mean; sum for components]",
+                                   choices=("mean", "sum", "alternate", "weighted"))  # fmt: skip
+    weight_map: str | None = option(None, "for --reduction weighted: .npy file of weights per pixel, resized to fit: "
+                                    "[h, w] of a window, or [views, h, h] on the canvas of an ambiguous picture "
+                                    "[default for windows: a pyramid]")  # fmt: skip
     mvd_end: float = option(1.0, "share of the steps, from the first on, in which views are averaged", type=float)
     initialize_xt_from_zt: bool | None = option(None, "views start from one shared canonical noise, or each from its "
                                                 "own", action=argparse.BooleanOptionalAction)  # fmt: skip
@@ -91,6 +99,8 @@ class Options:
         {"tag", "save_top_dir", "save_dir_now", "prompts_file", "model", "gpu", "device", "offload", "view_batch_size",
          "log_step"}
     )  # fmt: skip
+
+    CONTENTS: ClassVar[frozenset[str]] = frozenset({"weight_map"})  # files of which only the content matters
 
     @property
     def seeds(self) -> range:
@@ -140,8 +150,9 @@ class Options:
 
     def _check_case(self) -> None:
         _check_range("case_num", self.case_num, 0, 59)
-        if self.case_num is not None and (self.sync is not None or self.space is not None):
-            raise UserError(f"--case_num {self.case_num} says how to synchronise: leave out --sync and --space.")
+        words = WORDS.get((self.sync or "x0", self.space or "instance"))
+        if self.case_num not in (None, words) and (self.sync is not None or self.space is not None):
+            raise UserError(f"--case_num {self.case_num} is not what --sync and --space say: leave those out.")
         if self.sync == "none" and self.space == "canonical":
             raise UserError("--sync none leaves the views apart, --space canonical has none: give one of them.")
         case = self.case
@@ -164,8 +175,8 @@ class Options:
         if case.canonical:
             left_open["initialize_xt_from_zt"] = True
         sync, space = next((words for words, number in WORDS.items() if number == case.number), (None, None))
-        named = {"tag": self.tag or self.app, "case_num": case.number, "sync": sync, "space": space}
-        return dataclasses.replace(self, **named, **left_open)
+        named = {"case_num": case.number, "sync": sync, "space": space, "reduction": self.reduction or "mean"}
+        return dataclasses.replace(self, tag=self.tag or self.app, **named, **left_open)
 
     def requests(self) -> list[PictureRequest]:
         """Return the pictures that were asked for, from the prompts file or from the command line.
@@ -217,7 +228,8 @@ class Options:
         free = self.FREE | self.PATHS.keys()  # weights are told apart by what is in them
         if not self.keep_best:  # samples are pictures like any others: a folder may get more of them
             free |= {"num_samples", "keep_best"}
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
+        values = {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
+        return {name: _content(value) if name in self.CONTENTS and value else value for name, value in values.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,6 +277,12 @@ class WideImageOptions(Options):
         _check_range("window_stride", self.window_stride, 1, 100_000)
         _check_range("panorama_height", self.panorama_height, 1, 100_000)
         _check_range("panorama_width", self.panorama_width, 1, 100_000)
+        if self.reduction not in (None, "mean", "weighted"):
+            raise UserError(f"--reduction {self.reduction} is not for windows, each a part: take mean or weighted.")
+        if self.weight_map is not None and self.reduction != "weighted":
+            raise UserError("--weight_map is read by --reduction weighted alone: add that, or leave it out.")
+        if self.weight_map is not None:
+            read_weight_map(Path(self.weight_map))
         if self.prompt is not None:
             check_prompt(self.prompt)
         if self.prompts_file is not None and self.prompt is not None:
@@ -311,10 +329,14 @@ class AmbiguousImageOptions(Options):
     """``--app ambiguous_image``: one square picture that reads differently from each view."""
 
     prompts: list[str] | None = option(None, "one prompt per view [default: the model's own pair]", nargs="+")
+    ref_image: str | None = option(None, "photograph to which the first view is held; prompts are for the other views")
+    view_weights: list[float] | None = option(None, "for --reduction weighted: one weight per view", type=float,
+                                              nargs="+")  # fmt: skip
     style: str | None = option(None, "put before every prompt of --prompts [default: an oil painting of]")
     stage_1_path: str | None = option(None, "DeepFloyd IF stage 1: Hub id or folder")
     stage_2_path: str | None = option(None, "DeepFloyd IF stage 2: Hub id or folder")
-    views_names: list[str] = option(("identity", "rotate_cw"), "one view per prompt: " + ", ".join(VIEWS), nargs="+")
+    views_names: list[str] = option(("identity", "rotate_cw"), "one view per prompt, with parameters as in "
+                                    "patch_permute:grid=4,seed=7; listed at the end", nargs="+")  # fmt: skip
     rotate_angle: float | None = option(None, "degrees clockwise that inner_rotate turns [default: 90]", type=float)
     stage2_noise_level: int = option(50, "noise on the picture that stage 2 enlarges, 0 to 999", type=int)
     stage2_conditioning: str = option("noised", "noised: as IF was trained; plain: the level is told, no noise added",
@@ -350,6 +372,7 @@ class AmbiguousImageOptions(Options):
         },
     }
     FREE: ClassVar[frozenset[str]] = Options.FREE | {"prompts", "style"}
+    CONTENTS: ClassVar[frozenset[str]] = Options.CONTENTS | {"ref_image"}
 
     def check(self) -> None:
         super().check()
@@ -357,19 +380,21 @@ class AmbiguousImageOptions(Options):
         for prompt in self.prompts or ():
             check_prompt(prompt)
         self._check_views()
+        self._check_weights()
+        self._check_photograph()
         if self.prompts_file is not None and (self.prompts is not None or self.style is not None):
             raise UserError("--prompts_file holds whole prompts: leave out --prompts and --style.")
-        if self.prompts is not None and len(self.prompts) != len(self.views_names):
-            raise UserError(
-                f"{len(self.prompts)} prompts for {len(self.views_names)} views ({' '.join(self.views_names)}): "
-                "give --prompts one prompt per name of --views_names."
-            )
-        if self.prompts is None and self.prompts_file is None and len(self.views_names) != 2:
-            raise UserError(f"the default prompts are two, --views_names has {len(self.views_names)}: give --prompts.")
+        self._check_prompts()
 
     def with_defaults(self, family: str) -> "AmbiguousImageOptions":
         options = super().with_defaults(family)
-        return options if "inner_rotate" in self.views_names else dataclasses.replace(options, rotate_angle=None)
+        parts = check_combination(self.views_names)
+        return dataclasses.replace(
+            options,
+            rotate_angle=options.rotate_angle if reads_rotate_angle(self.views_names) else None,
+            reduction="sum" if parts else options.reduction,
+            initialize_xt_from_zt=parts or options.initialize_xt_from_zt,
+        )
 
     def requests(self) -> list[PictureRequest]:
         if self.prompts_file is None:
@@ -377,15 +402,16 @@ class AmbiguousImageOptions(Options):
         entries = read_ambiguous_prompts(Path(self.prompts_file))
         requests = [PictureRequest(ambiguous_prompts(fields)) for fields in entries.values()]
         for name, request in zip(entries, requests, strict=True):
-            if len(request.prompts) != len(self.views_names):
+            if len(request.prompts) != self.prompts_wanted:
                 raise UserError(
                     f"{self.prompts_file}: {name!r} has {len(request.prompts)} prompts for {len(self.views_names)} "
-                    f"views ({' '.join(self.views_names)}): give one per name of --views_names."
+                    f"views ({' '.join(self.views_names)}): give {self.prompts_wanted}."
                 )
         return requests
 
     def list_files(self, request: PictureRequest, suffix: str) -> list[FileEntry]:
-        return self._with_latents(ambiguous_files(request, suffix))
+        held = len(self.views_names) - self.prompts_wanted
+        return self._with_latents(ambiguous_files(request, suffix, held, whole=check_combination(self.views_names)))
 
     def fit(
         self, sources: dict[str, ModelSource], requests: list[PictureRequest]
@@ -397,18 +423,60 @@ class AmbiguousImageOptions(Options):
                 f"--stage_2_path {self.stage_2_path} does not enlarge the {sizes[0]} px of --stage_1_path: give a "
                 f"super-resolution stage (6 input channels; this one has {channels} and {sizes[1]} px)."
             )
+        check_sizes(self.views_names, sizes)
         return self, requests
 
     def _check_views(self) -> None:
-        for name in self.views_names:
-            if name not in VIEWS:
-                raise UserError(f"--views_names: unknown view {name!r}; known are {', '.join(VIEWS)}.")
+        parse_views(self.views_names)
         if len(self.views_names) < 2:
             raise UserError("--views_names names one view: an ambiguous picture needs two or more.")
-        if self.rotate_angle is not None and "inner_rotate" not in self.views_names:
+        if self.rotate_angle is not None and not reads_rotate_angle(self.views_names):
             raise UserError(f"--rotate_angle {self.rotate_angle:g} is for inner_rotate: add that to --views_names.")
         if self.rotate_angle is not None and not math.isfinite(self.rotate_angle):
             raise UserError(f"--rotate_angle {self.rotate_angle} is no angle: give degrees, such as 90.")
+        parts = check_combination(self.views_names)
+        if parts and self.reduction not in (None, "sum"):
+            raise UserError(f"--reduction {self.reduction} does not add up components of a picture: leave it out.")
+        if parts and self.initialize_xt_from_zt is False:
+            raise UserError("--no-initialize_xt_from_zt: components of one picture share its noise: leave it out.")
+        if not parts and self.reduction == "sum":
+            raise UserError("--reduction sum is for components, such as low_pass high_pass: take mean.")
+
+    def _check_weights(self) -> None:
+        given = [name for name in ("view_weights", "weight_map") if getattr(self, name) is not None]
+        if self.reduction != "weighted" and given:
+            raise UserError(f"{_flags(given)} is read by --reduction weighted alone: add that, or leave it out.")
+        if self.reduction == "weighted" and len(given) != 1:
+            raise UserError("--reduction weighted needs weights: give either --view_weights or --weight_map.")
+        if self.view_weights is not None:
+            check_weights(self.view_weights, len(self.views_names))
+        if self.weight_map is not None:
+            read_weight_map(Path(self.weight_map), views=len(self.views_names))
+
+    def _check_photograph(self) -> None:
+        if self.ref_image is None:
+            return
+        from utils.image_files import decode
+
+        try:
+            decode(Path(self.ref_image))
+        except ValueError as error:
+            raise UserError(f"--ref_image {self.ref_image} is {error}: give a PNG or JPEG picture.") from error
+
+    @property
+    def prompts_wanted(self) -> int:
+        """How many prompts a picture has: one per view, but for the view that a photograph holds."""
+        return len(self.views_names) - (self.ref_image is not None)
+
+    def _check_prompts(self) -> None:
+        asked = self.prompts_wanted
+        views = f"{len(self.views_names)} views ({' '.join(self.views_names)})"
+        if self.ref_image is not None:
+            views += ", the first of them held by --ref_image"
+        if self.prompts is not None and len(self.prompts) != asked:
+            raise UserError(f"{len(self.prompts)} prompts for {views}: give --prompts {asked}, one per view.")
+        if self.prompts is None and self.prompts_file is None and asked != 2:
+            raise UserError(f"the default prompts are two, there are {views}: give --prompts.")
 
 
 APPS: dict[str, type[Options]] = {"wide_image": WideImageOptions, "ambiguous_image": AmbiguousImageOptions}
@@ -441,6 +509,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="main.py",
         description="Pictures that no pretrained model makes by itself, from pretrained models as they are.",
+        epilog=f"views of --app ambiguous_image:\n{view_help()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
@@ -469,6 +539,10 @@ def _default_text(name: str, default: Any, options_class: type[Options], help_te
     classes = tuple(APPS.values()) if options_class is Options else (options_class,)
     values = [f"{c.FAMILY}: {c.DEFAULTS[c.FAMILY][name]}" for c in classes if name in c.DEFAULTS[c.FAMILY]]
     return f" [default: {', '.join(values)}]" if values and "[default" not in help_text else ""
+
+
+def _content(path: str) -> str:
+    return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _flags(names: Sequence[str]) -> str:

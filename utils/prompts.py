@@ -67,8 +67,14 @@ def wide_files(request: PictureRequest, suffix: str) -> list[FileEntry]:
     return [{"file": f"{stem}.png", "role": "strip", "prompt": prompt}, *crops]
 
 
-def ambiguous_files(request: PictureRequest, suffix: str) -> list[FileEntry]:
-    """List the files of an ambiguous image: one per view, named by the view's prompt, then all side by side."""
+def ambiguous_files(request: PictureRequest, suffix: str, held: int = 0, whole: bool = False) -> list[FileEntry]:
+    """List the files of an ambiguous image: one per view, named by the view's prompt, then all side by side.
+
+    Args:
+        request, suffix: as for every app.
+        held: number of views, the first ones, that have no prompt.
+        whole: the views are components; the picture that they sum to is a file of its own.
+    """
     stems: list[str] = []
     for index, prompt in enumerate(request.prompts):
         stem = file_stem(prompt)
@@ -76,10 +82,11 @@ def ambiguous_files(request: PictureRequest, suffix: str) -> list[FileEntry]:
         stems.append(f"{stem}~view{index}" if repeated else stem)
     views = [
         {"file": f"{stem}{suffix}.png", "role": "view", "prompt": prompt, "view": index}
-        for index, (stem, prompt) in enumerate(zip(stems, request.prompts, strict=True))
+        for index, (stem, prompt) in enumerate(zip(stems, request.prompts, strict=True), start=held)
     ]
-    joined = _shorten("-".join(stem + suffix for stem in stems))
-    return [*views, {"file": f"{joined}.png", "role": "side_by_side"}]
+    joined = _shorten("-".join(stem + suffix for stem in stems) + ("" if len(stems) > 1 else "-views"))
+    parts = [{"file": f"{_shorten(joined + '-whole')}.png", "role": "whole"}] if whole else []
+    return [*views, *parts, {"file": f"{joined}.png", "role": "side_by_side"}]
 
 
 def unique_files(list_files: Callable[[str], list[FileEntry]], taken: set[str]) -> list[FileEntry]:

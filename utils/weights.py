@@ -1,0 +1,68 @@
+"""Weights of the views for ``--reduction weighted``, checked before torch is loaded."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def check_weights(weights: Sequence[float], views: int) -> None:
+    """Check one weight per view.
+
+    Raises:
+        UserError: another number of them, one that is negative or not finite, or none above zero.
+    """
+    if len(weights) != views:
+        raise UserError(f"--view_weights has {len(weights)} numbers for {views} views: give one per view.")
+    if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or sum(weights) <= 0:
+        shown = " ".join(f"{weight:g}" for weight in weights)
+        raise UserError(f"--view_weights {shown}: give numbers from 0 up, at least one of them above.")
+
+
+def read_weight_map(path: Path, views: int | None = None) -> "np.ndarray":
+    """Read weights per pixel.
+
+    Args:
+        path: ``.npy`` file of real numbers.
+        views: how many maps to expect; None for one map, of a window.
+
+    Returns:
+        float64 ``[views, h, h]``, or ``[h, w]`` for a window.
+
+    Raises:
+        UserError: no such file or array, a negative or infinite weight, a pixel to which nothing contributes.
+    """
+    import numpy as np
+
+    try:
+        weights = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"--weight_map {path} cannot be read as an array: give a .npy file of numbers.") from error
+    if not isinstance(weights, np.ndarray) or not _fits(weights, views):
+        wanted = "[h, w]" if views is None else f"[{views}, h, h]"
+        raise UserError(f"--weight_map {path} holds {_describe(weights)}: give real numbers {wanted}.")
+    weights = weights.astype(np.float64)
+    if not np.isfinite(weights).all() or weights.min() < 0:
+        raise UserError(f"--weight_map {path} holds weights that are negative or not finite: give numbers from 0 up.")
+    total = weights if views is None else weights.sum(axis=0)
+    if total.min() <= 0:
+        raise UserError(f"--weight_map {path} leaves a pixel without weight: give each one above 0 somewhere.")
+    return weights
+
+
+def _fits(weights: "np.ndarray", views: int | None) -> bool:
+    if weights.dtype.kind not in "fiu" or weights.size == 0:
+        return False
+    if views is None:
+        return weights.ndim == 2
+    return weights.ndim == 3 and len(weights) == views and weights.shape[1] == weights.shape[2]
+
+
+def _describe(weights: object) -> str:
+    shape = getattr(weights, "shape", None)
+    return "several arrays" if shape is None else f"{weights.dtype} {list(shape)}"
