@@ -141,6 +141,13 @@ def test_two_pictures_are_told_from_one(tmp_path: Path) -> None:
     assert reading.own and not reading.one and reading.apart > 100
 
 
+def test_the_shipped_pairs_are_ten_of_twelve_letters_and_turned_ones_count_once() -> None:
+    shipped = read_ambiguous_prompts(measure.ROOT / measure.PAIR_PROMPTS).values()
+    names = [measure.pair_name(list(fields.values())) for fields in shipped]
+    assert measure.variety_row(names).reached
+    assert measure.variety_row(["N/Z a photo", "Z/N a photo"]).shown == "1 pairs, 2 letters"
+
+
 def test_shots_are_read_by_prompt_and_seed_and_only_those_asked_for(tmp_path: Path) -> None:
     pictures = [{"prompts": [p], "seed": s, "files": []} for s in (1, 0, 2) for p in ("b", "a")]
     (tmp_path / "run.json").write_text(json.dumps({"options": {}, "pictures": pictures}))

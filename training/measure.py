@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -369,7 +369,7 @@ def measure_pairs(tool: Tool) -> dict[str, Any]:
     best = {name: best_of_groups([score(scorer, shot) for shot in group]) for name, group in groups.items()}
     right = {name: mean([reading.own for reading in some]) for name, some in readings.items()}
     best_right = {name: mean([readings[name][k].own for k in chosen]) for name, chosen in best.items() if chosen}
-    rows = [share_row("ambiguous letters, all pairs: both views right", mean(list(right.values())), 0.7)]
+    rows = [variety_row(groups), share_row("ambiguous letters: both views right", mean(list(right.values())), 0.7)]
     if best_right:
         what = f"the same, best of {GROUP} seeds by the shipped scorer"
         rows.append(share_row(what, mean(list(best_right.values())), 0.95))
@@ -380,6 +380,15 @@ def measure_pairs(tool: Tool) -> dict[str, Any]:
     everything = summary([reading for some in readings.values() for reading in some])
     details = {"right_by_pair": right, "best_by_pair": best_right, "default": everything, "baselines": baselines}
     return {"rows": rows, "details": {**details, **judged(judge), **cost(shots)}}
+
+
+def variety_row(names: Iterable[str]) -> Row:
+    """Return the row on how many different pairs and letters there are, by :func:`pair_name`."""
+    pairs = {frozenset(name.split()[0].split("/")) for name in names}
+    count = len(set().union(*pairs))
+    shown = f"{len(pairs)} pairs, {count} letters"
+    bar = "10 pairs, >= 12 letters"
+    return Row("different pairs of letters, in either order", len(pairs), shown, bar, len(pairs) >= 10 and count >= 12)
 
 
 def measure_baselines(tool: Tool, judge: Callable) -> dict[str, dict[str, float]]:
