@@ -80,6 +80,7 @@ class BaseModel(ABC):
 
     Attributes set by :meth:`begin_stage` for the stage at hand: ``denoiser``, ``conditioning``, ``schedule``,
     ``threshold`` (ratio and maximum of dynamic thresholding, or None). ``turn`` counts the steps of the stage from 0.
+    ``case`` and ``noise_space`` are the options' unless an app's stage needs others.
     """
 
     denoiser: Denoiser
@@ -89,7 +90,7 @@ class BaseModel(ABC):
 
     def __init__(self, options: Options):
         self.options = options
-        self.case = options.case
+        self.case, self.noise_space = options.case, options.noise_space
         self.turn = 0
         self.mapper: list[Any] = []
         self.init_mapper()
@@ -205,8 +206,8 @@ class BaseModel(ABC):
             noise: standard normal, instance or canonical as ``options.noise_space`` says; scaled by ``options.eta``.
 
         Returns:
-            The clean estimates in the space in which the step took them, ``x0s`` or ``z0s``, and the carried states
-            after the step, ``x_t_1``, ``z_t_1``, or both.
+            The clean estimates in the space in which the step took them, ``x0s`` or ``z0s``, where views averaged
+            them also the average ``z0s`` itself; and the carried states after the step, ``x_t_1``, ``z_t_1``, or both.
         """
         case = case or self.case
         at = (timestep, alphas, sigmas, noise)
@@ -232,21 +233,23 @@ class BaseModel(ABC):
         seen = {letter: self._state(case, states, letter) for letter in {case.network, case.tweedie, case.step}}
         tweedie_canonical, step_canonical = case.tweedie == "c", case.step == "c"
         eps = self.compute_noise_preds(seen[case.network], timestep)
-        settled = self._settle(eps, False, tweedie_canonical, case.average_eps, blend.get("eps"))
+        settled, _ = self._settle(eps, False, tweedie_canonical, case.average_eps, blend.get("eps"))
         x0 = self.compute_tweedie(seen[case.tweedie], settled, timestep, alphas, sigmas)
         if self.threshold is not None:
             x0 = dynamic_threshold(x0, *self.threshold)
-        clean = self._settle(x0, tweedie_canonical, step_canonical, case.average_x0, blend.get("x0"))
+        clean, z0 = self._settle(x0, tweedie_canonical, step_canonical, case.average_x0, blend.get("x0"))
         stepped = self.compute_prev_state(seen[case.step], clean, timestep, self._noise_of(step_canonical, noise))
-        state = self._settle(stepped, step_canonical, case.canonical, case.average_xt, blend.get("xt"))
+        state, _ = self._settle(stepped, step_canonical, case.canonical, case.average_xt, blend.get("xt"))
         out = {"z0s" if step_canonical else "x0s": clean, "z_t_1" if case.canonical else "x_t_1": state}
+        if z0 is not None:
+            out["z0s"] = z0
         return out, {"eps": (eps, False), "x0": (x0, tweedie_canonical), "xt": (stepped, step_canonical)}
 
     def _state(self, case: Case, states: Tensors, letter: str) -> torch.Tensor:
         """Return the carried state as a case's letter wants it: ``r``, ``h`` = f(g(x)) or ``c`` = g(x)."""
         if case.canonical:
             return states["zts"] if letter == "c" else self.forward_mapping(states["zts"])
-        return self._settle(states["xts"], False, letter == "c", letter == "h")
+        return self._settle(states["xts"], False, letter == "c", letter == "h")[0]
 
     def _settle(
         self,
@@ -255,15 +258,19 @@ class BaseModel(ABC):
         to_canonical: bool,
         average: bool,
         blend: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Bring values to the space where they go on; the mean on the way is shared with ``blend``, if there is one."""
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Bring values to the space where they go on; the mean on the way is shared with ``blend``, if there is one.
+
+        Returns:
+            The values there, and what they are on the canvas, None where they never were on it.
+        """
         if canonical:
-            return values if to_canonical else self.forward_mapping(values)
+            return (values if to_canonical else self.forward_mapping(values)), values
         if not (to_canonical or average):
-            return values
+            return values, None
         mean = self.inverse_mapping(values)
         mean = mean if blend is None else (mean + blend) / 2
-        return mean if to_canonical else self.forward_mapping(mean, bg=values)
+        return (mean if to_canonical else self.forward_mapping(mean, bg=values)), mean
 
     def _to_canvas(self, value: tuple[torch.Tensor, bool]) -> torch.Tensor:
         values, canonical = value
@@ -271,7 +278,7 @@ class BaseModel(ABC):
 
     def _noise_of(self, canonical: bool, noise: torch.Tensor | None) -> torch.Tensor | None:
         """Return a step's noise in the space in which it steps."""
-        if noise is None or canonical or self.options.noise_space == "instance":
+        if noise is None or canonical or self.noise_space == "instance":
             return noise
         return self.forward_mapping(noise)
 
@@ -327,7 +334,7 @@ class BaseModel(ABC):
 
     def _noise_shape(self, states: Tensors) -> tuple[int, ...]:
         """Return the shape of a step's noise: of all views, or of the canvas."""
-        if self.options.noise_space == "instance":
+        if self.noise_space == "instance":
             return tuple(states["xts"].shape)
         return tuple((states["zts"] if "zts" in states else self.inverse_mapping(states["xts"])).shape)
 

@@ -1,4 +1,4 @@
-"""Pretrained models as they are: Stable Diffusion, and DeepFloyd IF with its T5 encoder.
+"""Pretrained models as they are: Stable Diffusion, and DeepFloyd IF with its T5 encoder (the upscaler: upscaler.py).
 
 All loading goes through diffusers' pipelines, from a local folder, safetensors only, without remote code.
 """
@@ -10,9 +10,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL, IFPipeline, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.schedulers import DDPMScheduler
 from diffusers.utils import logging as diffusers_logging
@@ -22,6 +23,7 @@ from transformers import T5EncoderModel
 from transformers.utils import logging as transformers_logging
 
 from guidance.denoisers import Denoiser
+from guidance.spaces import PixelSpace
 from utils.errors import UserError
 from utils.files import write_atomic
 from utils.model_source import ModelSource
@@ -34,13 +36,13 @@ transformers_logging.disable_progress_bar()
 WITHOUT_SAFETY_CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
 
-def _loading(variant: str | None, runtime: Runtime) -> dict[str, Any]:
+def loading(variant: str | None, runtime: Runtime) -> dict[str, Any]:
     """Return what every loader of weights is told: which files, in which format, no pickle, no network."""
     return {"variant": variant, "dtype": runtime.dtype, "use_safetensors": True, "local_files_only": True}
 
 
 @contextlib.contextmanager
-def _reading(source: ModelSource) -> Iterator[None]:
+def reading(source: ModelSource) -> Iterator[None]:
     """Turn what loaders raise over damaged or incomplete files into one sentence."""
     try:
         yield
@@ -49,6 +51,13 @@ def _reading(source: ModelSource) -> Iterator[None]:
         raise UserError(
             f"{source.name} cannot be loaded ({reason}): fetch it again, or give a complete model."
         ) from error
+
+
+def free_memory(runtime: Runtime) -> None:
+    """Give back at once what networks held that nothing names any more."""
+    gc.collect()
+    if runtime.device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 @dataclass
@@ -98,9 +107,9 @@ def load_stable_diffusion(source: ModelSource, runtime: Runtime) -> LatentModel:
     """
     variant = source.weight_variant(runtime.variant, runtime.half)
     folder = source.fetch(variant)
-    with _reading(source):
+    with reading(source):
         pipeline = StableDiffusionPipeline.from_pretrained(
-            folder, **_loading(variant, runtime), **WITHOUT_SAFETY_CHECKER
+            folder, **loading(variant, runtime), **WITHOUT_SAFETY_CHECKER
         )
     for module in (pipeline.text_encoder, pipeline.unet, pipeline.vae):
         runtime.place(module)
@@ -130,6 +139,22 @@ class PixelStage:
     size: int
     noising_alphas_cumprod: torch.Tensor | None = None
 
+    space: ClassVar[PixelSpace] = PixelSpace()
+    embeddings: ClassVar[None] = None  # it reads T5's, which all of its cascade share
+
+    @property
+    def networks(self) -> list[torch.nn.Module]:
+        """What is in memory while it runs, in the order of its turns."""
+        return [self.denoiser.unet]
+
+    def shape(self, pictures: torch.Tensor | None) -> tuple[int, int, int]:
+        """Return ``(C, h, w)`` of one view's state, whatever ``pictures`` ``[N, 3, h', w']`` are enlarged."""
+        return 3, self.size, self.size
+
+    def resize(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Bring the pictures to enlarge to the size in which the network is shown them, unclipped."""
+        return F.interpolate(pictures, (self.size, self.size), mode="bilinear", align_corners=True)
+
 
 def load_deepfloyd_stage(source: ModelSource, runtime: Runtime) -> PixelStage:
     """Load the network and the schedulers of one stage; neither T5 nor safety checker nor watermarker.
@@ -139,13 +164,18 @@ def load_deepfloyd_stage(source: ModelSource, runtime: Runtime) -> PixelStage:
     """
     variant = source.weight_variant(runtime.variant, runtime.half)
     folder = source.fetch(variant)
-    with _reading(source):
-        unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **_loading(variant, runtime))
+    with reading(source):
+        unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **loading(variant, runtime))
     noising = None
     if "image_noising_scheduler" in source.components:
-        noising = DDPMScheduler.from_pretrained(folder, subfolder="image_noising_scheduler").alphas_cumprod.double()
+        noising = load_noising(folder, "image_noising_scheduler")
     denoiser = Denoiser(runtime.place(unet), source.config("scheduler"), runtime.device)
     return PixelStage(denoiser, unet.config.sample_size, noising)
+
+
+def load_noising(folder: Path, component: str) -> torch.Tensor:
+    """Return abar of the noise that pictures to enlarge are given, float64 ``[1000]``."""
+    return DDPMScheduler.from_pretrained(folder, subfolder=component).alphas_cumprod.double()
 
 
 # ---------------------------------------------------------------------------------------------- T5
@@ -169,7 +199,7 @@ def load_t5_embeddings(source: ModelSource, prompts: list[str], runtime: Runtime
     new = {}
     if missing:
         folder = source.fetch(variant)
-        with _reading(source):
+        with reading(source):
             new = _encode_t5(folder, variant, missing, runtime)
     for prompt, embedding in new.items():
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time in the next run, no picture
@@ -185,7 +215,7 @@ def _embedding_path(key: list[str | None]) -> Path:
 
 @torch.no_grad()
 def _encode_t5(folder: Path, variant: str | None, prompts: list[str], runtime: Runtime) -> dict[str, torch.Tensor]:
-    encoder = T5EncoderModel.from_pretrained(folder / "text_encoder", **_loading(variant, runtime))
+    encoder = T5EncoderModel.from_pretrained(folder / "text_encoder", **loading(variant, runtime))
     pipeline = IFPipeline.from_pretrained(
         folder,
         text_encoder=runtime.place(encoder),
@@ -202,7 +232,5 @@ def _encode_t5(folder: Path, variant: str | None, prompts: list[str], runtime: R
         )
         embeddings[prompt] = embedding.cpu().contiguous()
     del pipeline, encoder
-    gc.collect()
-    if runtime.device.type == "cuda":
-        torch.cuda.empty_cache()
+    free_memory(runtime)
     return embeddings

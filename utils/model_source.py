@@ -17,8 +17,8 @@ from utils.errors import UserError
 PROJECT = Path(__file__).resolve().parent.parent
 CONFIGS = ("*.json", "*/*.json", "*/*.txt", "*/*.model")
 CONFIG_NAMES = {"scheduler": "scheduler_config.json", "image_noising_scheduler": "scheduler_config.json",
-                "tokenizer": "tokenizer_config.json"}  # fmt: skip
-WITHOUT_WEIGHTS = ("scheduler", "image_noising_scheduler", "tokenizer")
+                "low_res_scheduler": "scheduler_config.json", "tokenizer": "tokenizer_config.json"}  # fmt: skip
+WITHOUT_WEIGHTS = ("scheduler", "image_noising_scheduler", "low_res_scheduler", "tokenizer")
 HUB_TIMEOUT = 10.0  # seconds
 
 
