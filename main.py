@@ -83,7 +83,7 @@ def plan(options: Options) -> Job:
     requests = options.requests()
     sources = {
         name: open_source(getattr(options, name), components, options.revision, name)
-        for name, components in options.PATHS.items()
+        for name, components in options.paths.items()
     }
     for source in sources.values():
         source.check_prediction()

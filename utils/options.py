@@ -33,6 +33,7 @@ from utils.weights import check_weights, read_weight_map
 EMBEDDED = Path(__file__).resolve().parent.parent / "data" / "models"
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
+UPSCALE = 4  # of stage 3
 
 
 def option(default: Any, help: str, **argparse_fields: Any) -> Any:
@@ -93,6 +94,7 @@ class Options:
 
     FAMILY: ClassVar[str]  # of pretrained models; the embedded one is "tiny"
     PATHS: ClassVar[dict[str, tuple[str, ...]]]  # option that names weights -> components needed of them
+    OPTIONAL_PATHS: ClassVar[dict[str, tuple[str, ...]]] = {}  # the same of weights that a run may do without
     DEFAULTS: ClassVar[dict[str, dict[str, Any]]]  # family -> option -> value
     # what may change between two runs into one folder: it moves no pixel, or it is per picture
     FREE: ClassVar[frozenset[str]] = frozenset(
@@ -115,8 +117,14 @@ class Options:
         return get_case(WORDS[self.sync or "x0", self.space or "instance"])
 
     @property
+    def paths(self) -> dict[str, tuple[str, ...]]:
+        """Every option that names weights of this run -> components needed of them."""
+        asked = {name: parts for name, parts in self.OPTIONAL_PATHS.items() if getattr(self, name) is not None}
+        return {**self.PATHS, **asked}
+
+    @property
     def has_path(self) -> bool:
-        """True where the user named pretrained weights."""
+        """True where the user named weights in place of the embedded ones."""
         return any(getattr(self, name) is not None for name in self.PATHS)
 
     def check(self) -> None:
@@ -225,7 +233,7 @@ class Options:
 
     def decisive(self) -> dict[str, Any]:
         """Return the options that decide what a picture looks like or which files it has; those a folder pins."""
-        free = self.FREE | self.PATHS.keys()  # weights are told apart by what is in them
+        free = self.FREE | self.PATHS.keys() | self.OPTIONAL_PATHS.keys()  # weights are told apart by what is in them
         if not self.keep_best:  # samples are pictures like any others: a folder may get more of them
             free |= {"num_samples", "keep_best"}
         values = {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
@@ -343,11 +351,20 @@ class AmbiguousImageOptions(Options):
                                       choices=("noised", "plain"))  # fmt: skip
     thresholding: str = option("dynamic", "of x0, before averaging, as IF's scheduler asks; none: the bare formulas",
                                choices=("dynamic", "none"))  # fmt: skip
+    stage_3_path: str | None = option(None, "also enlarge x4, by Stable Diffusion's upscaler: Hub id such as "
+                                      "stabilityai/stable-diffusion-x4-upscaler, or folder; takes the steps and the "
+                                      "guidance of the other stages; its views agree on x0 in pixels whatever --sync, "
+                                      "save none: each step decodes and encodes every view [default: off]")  # fmt: skip
+    stage3_noise_level: int | None = option(None, "noise on the picture that stage 3 enlarges, 0 to 350 [default: 20]",
+                                            type=int)  # fmt: skip
 
     FAMILY: ClassVar[str] = "deepfloyd"
     PATHS: ClassVar[dict[str, tuple[str, ...]]] = {
         "stage_1_path": ("unet", "text_encoder", "tokenizer", "scheduler"),
         "stage_2_path": ("unet", "scheduler", "image_noising_scheduler"),
+    }
+    OPTIONAL_PATHS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "stage_3_path": ("unet", "vae", "text_encoder", "tokenizer", "scheduler", "low_res_scheduler"),
     }
     DEFAULTS: ClassVar[dict[str, dict[str, Any]]] = {
         "deepfloyd": {
@@ -377,6 +394,9 @@ class AmbiguousImageOptions(Options):
     def check(self) -> None:
         super().check()
         _check_range("stage2_noise_level", self.stage2_noise_level, 0, 999)
+        _check_range("stage3_noise_level", self.stage3_noise_level, 0, 350)
+        if self.stage3_noise_level is not None and self.stage_3_path is None:
+            raise UserError(f"--stage3_noise_level {self.stage3_noise_level} is for stage 3: give --stage_3_path too.")
         for prompt in self.prompts or ():
             check_prompt(prompt)
         self._check_views()
@@ -394,6 +414,7 @@ class AmbiguousImageOptions(Options):
             rotate_angle=options.rotate_angle if reads_rotate_angle(self.views_names) else None,
             reduction="sum" if parts else options.reduction,
             initialize_xt_from_zt=parts or options.initialize_xt_from_zt,
+            stage3_noise_level=20 if self.stage_3_path and self.stage3_noise_level is None else self.stage3_noise_level,
         )
 
     def requests(self) -> list[PictureRequest]:
@@ -423,6 +444,9 @@ class AmbiguousImageOptions(Options):
                 f"--stage_2_path {self.stage_2_path} does not enlarge the {sizes[0]} px of --stage_1_path: give a "
                 f"super-resolution stage (6 input channels; this one has {channels} and {sizes[1]} px)."
             )
+        if "stage_3_path" in sources:
+            _check_upscaler(sources["stage_3_path"])
+            sizes.append(UPSCALE * sizes[1])
         check_sizes(self.views_names, sizes)
         return self, requests
 
@@ -539,6 +563,19 @@ def _default_text(name: str, default: Any, options_class: type[Options], help_te
     classes = tuple(APPS.values()) if options_class is Options else (options_class,)
     values = [f"{c.FAMILY}: {c.DEFAULTS[c.FAMILY][name]}" for c in classes if name in c.DEFAULTS[c.FAMILY]]
     return f" [default: {', '.join(values)}]" if values and "[default" not in help_text else ""
+
+
+def _check_upscaler(source: ModelSource) -> None:
+    unet, vae = source.config("unet"), source.config("vae")
+    channels = vae["latent_channels"]
+    scale = 2 ** (len(vae["block_out_channels"]) - 1)
+    found = (unet["in_channels"], unet["out_channels"], scale)
+    if found != (channels + 3, channels, UPSCALE) or not unet.get("num_class_embeds"):
+        raise UserError(
+            f"--stage_3_path {source.name} is no x{UPSCALE} upscaler that is told the noise level: give one such as "
+            f"stabilityai/stable-diffusion-x4-upscaler ({channels + 3} input channels, this has {found[0]}; a VAE of "
+            f"x{UPSCALE}, this has x{scale})."
+        )
 
 
 def _content(path: str) -> str:
