@@ -375,7 +375,12 @@ def measure_pairs(tool: Tool) -> dict[str, Any]:
         rows.append(share_row(what, mean(list(best_right.values())), 0.95))
     baselines = measure_baselines(tool, judge)
     rows += [
-        share_row(f"{what}: both letters in the mean of the views", found["one"]) for what, found in baselines.items()
+        Row(
+            f"{what}: both letters in the mean of the views",
+            found["one"],
+            f"{found['one']:.1%} (views {found['apart']:.0f} of 255 levels apart)",
+        )
+        for what, found in baselines.items()
     ]
     everything = summary([reading for some in readings.values() for reading in some])
     details = {"right_by_pair": right, "best_by_pair": best_right, "default": everything, "baselines": baselines}
