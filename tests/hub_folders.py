@@ -30,6 +30,10 @@ IF_UNET_SIZES: Config = {
     "down_block_types": ("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
     "up_block_types": ("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
 }  # fmt: skip
+X4_UNET_SIZES: Config = SD_UNET_SIZES | {"only_cross_attention": (True, False)}
+X4_VAE_SIZES: Config = {
+    "sample_size": 32, "layers_per_block": 1, "block_out_channels": (8, 8, 16), "norm_num_groups": 8,
+}  # fmt: skip
 
 
 def make_stable_diffusion(
@@ -70,6 +74,20 @@ def make_if_stage_2(
     return folder
 
 
+def make_upscaler(
+    folder: Path, *, seed: int = 0, variant: str | None = None, dtype: torch.dtype = torch.float32
+) -> Path:
+    """Write a StableDiffusionUpscalePipeline: of pictures of any size, with CLIP's own tokenizer. Returns `folder`."""
+    hub_layout.write_upscaler(
+        folder,
+        unet=_random_unet(hub_layout.X4_UNET | X4_UNET_SIZES, seed + 200),
+        vae=_random("vae", hub_layout.X4_VAE | X4_VAE_SIZES, seed + 201),
+        text_encoder=_random("clip", hub_layout.CLIP_TEXT | CLIP_SIZES, seed + 202),
+        saving=Saving(variant, dtype),
+    )
+    return folder
+
+
 def _text_encoder(seed: int) -> torch.nn.Module:
     return _random("t5", hub_layout.T5_TEXT | T5_SIZES, seed + 1)
 
@@ -89,8 +107,7 @@ def _random_unet(config: Config, seed: int) -> torch.nn.Module:
         if name.endswith(("to_v.weight", "add_v_proj.weight")):
             weight.mul_(4.0)
     x_t, embeds = _probe(config, seed)
-    labels = torch.zeros(2) if config.get("class_embed_type") else None
-    output = unet(x_t, 500, embeds, class_labels=labels).sample
+    output = unet(x_t, 500, embeds, class_labels=torch.zeros(2, dtype=torch.long)).sample
     unet.conv_out.bias.sub_(output.mean(dim=(0, 2, 3)))
     for part in (unet.conv_out.weight, unet.conv_out.bias):
         part.div_(output.std())

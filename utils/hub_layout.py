@@ -56,6 +56,17 @@ IF_UNET_STAGE_2: Config = IF_UNET | {
     "down_block_types": ("ResnetDownsampleBlock2D",) * 4 + ("SimpleCrossAttnDownBlock2D",),
     "up_block_types": ("SimpleCrossAttnUpBlock2D",) + ("ResnetUpsampleBlock2D",) * 4,
 }  # fmt: skip
+X4_UNET: Config = {
+    "sample_size": 128, "in_channels": 7, "out_channels": 4, "layers_per_block": 2, "num_class_embeds": 1000,
+    "block_out_channels": (256, 512, 512, 1024), "attention_head_dim": 8, "cross_attention_dim": 1024,
+    "only_cross_attention": (True, True, True, False), "use_linear_projection": True, "norm_num_groups": 32,
+    "down_block_types": ("DownBlock2D",) + ("CrossAttnDownBlock2D",) * 3,
+    "up_block_types": ("CrossAttnUpBlock2D",) * 3 + ("UpBlock2D",),
+}  # fmt: skip
+X4_VAE: Config = SD_VAE | {
+    "sample_size": 256, "block_out_channels": (128, 256, 512), "down_block_types": ("DownEncoderBlock2D",) * 3,
+    "up_block_types": ("UpDecoderBlock2D",) * 3, "scaling_factor": 0.08333,
+}  # fmt: skip
 
 SD_SCHEDULER: Config = {
     "num_train_timesteps": 1000, "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
@@ -68,6 +79,13 @@ IF_SCHEDULER: Config = {
 }  # fmt: skip
 IF_NOISING_SCHEDULER: Config = {
     "num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "beta_start": 0.0001, "beta_end": 0.02,
+}  # fmt: skip
+X4_SCHEDULER: Config = {
+    "num_train_timesteps": 1000, "beta_schedule": "scaled_linear", "beta_start": 0.0001, "beta_end": 0.02,
+    "prediction_type": "v_prediction", "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1,
+}  # fmt: skip
+X4_LOW_RES_SCHEDULER: Config = {
+    "num_train_timesteps": 1000, "beta_schedule": "scaled_linear", "beta_start": 0.0001, "beta_end": 0.02,
 }  # fmt: skip
 
 CORPUS = (
@@ -235,6 +253,24 @@ def write_stable_diffusion(
     write_scheduler("PNDMScheduler", SD_SCHEDULER | {"prediction_type": prediction_type}, folder / "scheduler")
     write_model_index(folder, "StableDiffusionPipeline", {
         "feature_extractor": (None, None), "safety_checker": (None, None), "scheduler": ("diffusers", "PNDMScheduler"),
+        "text_encoder": ("transformers", "CLIPTextModel"), "tokenizer": ("transformers", "CLIPTokenizer"),
+        "unet": ("diffusers", "UNet2DConditionModel"), "vae": ("diffusers", "AutoencoderKL"),
+    })  # fmt: skip
+
+
+def write_upscaler(
+    folder: Path, *, unet: torch.nn.Module, vae: torch.nn.Module, text_encoder: torch.nn.Module, saving: Saving
+) -> None:
+    """Write a StableDiffusionUpscalePipeline folder: the x4 upscaler's schedulers, no safety checker or watermarker."""
+    write_model(unet, folder / "unet", saving)
+    write_model(vae, folder / "vae", saving)
+    write_transformer(text_encoder, folder / "text_encoder", saving, prefix="text_model.")
+    write_clip_tokenizer(folder / "tokenizer")
+    write_scheduler("DDIMScheduler", X4_SCHEDULER, folder / "scheduler")
+    write_scheduler("DDPMScheduler", X4_LOW_RES_SCHEDULER, folder / "low_res_scheduler")
+    write_model_index(folder, "StableDiffusionUpscalePipeline", {
+        "feature_extractor": (None, None), "safety_checker": (None, None), "watermarker": (None, None),
+        "scheduler": ("diffusers", "DDIMScheduler"), "low_res_scheduler": ("diffusers", "DDPMScheduler"),
         "text_encoder": ("transformers", "CLIPTextModel"), "tokenizer": ("transformers", "CLIPTokenizer"),
         "unet": ("diffusers", "UNet2DConditionModel"), "vae": ("diffusers", "AutoencoderKL"),
     })  # fmt: skip
