@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: code 2 for a mistake of the user, told in one sentence.
     """
     try:
-        return run(plan(parse_options(argv)))
+        options = parse_options(argv)
+        return animate_from(options) if options.animate_from is not None else run(plan(options))
     except UserError as error:
         exit_with("main.py", error)
     except KeyboardInterrupt:
@@ -117,10 +118,42 @@ def run(job: Job) -> int:
         model = load_app(options.app).load(options, job.sources, runtime)
         failures = make_pictures(model, scorer, folder, todo, options, state)
     state.wait_for_everyone()  # a launcher ends all processes when one ends with an error
+    if options.animate is not None:
+        failures |= animate_share(folder, options.animate, state)
     state.destroy_process_group()
+    return report(failures)
+
+
+def report(failures: dict[str, str]) -> int:
+    """Print the errors of failed pictures; return the exit code."""
     for name, failure in failures.items():
         print(f"main.py: failed: {name}: {failure}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def animate_share(folder: RunFolder, name: str, state: "PartialState") -> dict[str, str]:
+    """Animate this process's share of the finished pictures; return the failed ones with their errors."""
+    from utils.animation_folder import animate
+
+    with state.split_between_processes(folder.finished()) as share:
+        failures = animate(folder, share, name)
+    state.wait_for_everyone()
+    return failures
+
+
+def animate_from(options: Options) -> int:
+    """Animate the finished pictures of a folder; return the exit code.
+
+    Raises:
+        UserError: it is no folder of such pictures.
+    """
+    from utils.animation_folder import animate, reopen
+
+    folder, name = reopen(Path(options.animate_from), options.app), options.animate or "gif"
+    pictures = folder.finished()
+    failures = animate(folder, pictures, name)
+    print(f"{len(pictures) - len(failures)} of {len(pictures)} pictures have a moving one (.{name}) in {folder.path}")
+    return report(failures)
 
 
 def header(job: Job, runtime: "Runtime") -> dict[str, Any]:
@@ -281,7 +314,7 @@ def write_sample(folder: RunFolder, picture: Picture, sample: "Sample") -> None:
     for entry in picture["files"]:
         if entry["role"] == "latents":
             write_atomic(folder.path / entry["file"], sample.latents)
-        else:
+        elif entry["role"] != "animation":
             save_png(folder.path / entry["file"], sample.images[entry["file"]])
 
 

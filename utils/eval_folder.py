@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
-from utils.image_files import picture_size
+from utils.image_files import is_moving, picture_size
 from utils.prompts import file_stem, prompt_from_stem
 
 APPS = {"wide_image": "wide_image", "wide_images": "wide_image"}
@@ -22,6 +22,7 @@ ROLE_REASONS = {
     "side_by_side": "views side by side; each view is scored alone",
     "whole": "the whole of which the views are parts; each part is scored alone",
     "latents": "states of the networks, no picture",
+    "animation": "a moving picture; what it is made from is scored",
 }
 OWN_FILES = {"run.json", "eval.json", "eval_details.json"}
 STRIP_RATIO = 1.5
@@ -144,7 +145,7 @@ def header_fault(path: Path) -> str | None:
         picture_size(path)
     except ValueError as error:
         return str(error)
-    return None
+    return ROLE_REASONS["animation"] if is_moving(path) else None
 
 
 def make_plan(

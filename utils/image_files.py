@@ -36,6 +36,14 @@ def _header_size(path: Path) -> tuple[int, int]:
             return image.size
 
 
+def is_moving(path: Path) -> bool:
+    """Return whether a picture that can be read is an animated WebP or PNG, not a single picture."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path, formats=FORMATS) as image:
+            return image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False)
+
+
 def decode(path: Path) -> Image.Image:
     """Return a picture as 8-bit RGB: transparency is dropped, 16-bit grey is scaled down.
 

@@ -91,6 +91,11 @@ class Options:
     log_step: int = option(0, "save a preview of x0 every so many steps; 0: never", type=int)
     save_latents: bool = option(False, "save the float32 states as safetensors beside each picture",
                                 action="store_true")  # fmt: skip
+    animate: str | None = option(None, "write a loop that moves beside each finished picture of the folder: to every "
+                                 "view and back, or along the strip (mp4 needs imageio-ffmpeg)",
+                                 choices=("gif", "webp", "mp4"))  # fmt: skip
+    animate_from: str | None = option(None, "make no pictures: animate those of this folder [default for --animate: "
+                                      "gif]", metavar="DIR")  # fmt: skip
 
     FAMILY: ClassVar[str]  # of pretrained models; the embedded one is "tiny"
     PATHS: ClassVar[dict[str, tuple[str, ...]]]  # option that names weights -> components needed of them
@@ -99,7 +104,7 @@ class Options:
     # what may change between two runs into one folder: it moves no pixel, or it is per picture
     FREE: ClassVar[frozenset[str]] = frozenset(
         {"tag", "save_top_dir", "save_dir_now", "prompts_file", "model", "gpu", "device", "offload", "view_batch_size",
-         "log_step"}
+         "log_step", "animate", "animate_from"}
     )  # fmt: skip
 
     CONTENTS: ClassVar[frozenset[str]] = frozenset({"weight_map"})  # files of which only the content matters
@@ -151,10 +156,17 @@ class Options:
         _check_range("view_batch_size", self.view_batch_size, 1, 100_000)
         _check_range("log_step", self.log_step, 0, 1000)
         self._check_case()
+        self._check_animation()
         if self.keep_best and self.num_samples == 1:
             raise UserError("--keep_best chooses among samples, --num_samples 1 makes one: give 2 or more.")
         if self.tag is not None and (Path(self.tag).name != self.tag or self.tag == ".."):
             raise UserError(f"--tag {self.tag!r} must be a plain folder name: use --save_top_dir for where it lies.")
+
+    def _check_animation(self) -> None:
+        if self.animate is not None:
+            from utils.animation_file import check_format
+
+            check_format(self.animate)
 
     def _check_case(self) -> None:
         _check_range("case_num", self.case_num, 0, 59)
@@ -523,6 +535,9 @@ def parse_options(argv: Sequence[str] | None = None) -> Options:
     foreign = sorted(set(given) - own)
     if foreign:
         raise UserError(f"{_flags(foreign)} does not belong to --app {given['app']}: see --help for its options.")
+    others = sorted(set(given) - {"app", "animate", "animate_from"})
+    if "animate_from" in given and others:
+        raise UserError(f"--animate_from makes no pictures, {_flags(others)} is for making some: leave it out.")
     options = options_class(**given)
     options.check()
     return options

@@ -38,6 +38,20 @@ class RunFolder:
         self.path = path
         self.header = json.loads(json.dumps(header))  # as it will be read back: tuples become lists
 
+    @classmethod
+    def reopen(cls, path: Path) -> "RunFolder":
+        """Return the folder that a run made, with the header it was made with.
+
+        Raises:
+            UserError: no such folder, no ``run.json`` in it, or one that is damaged.
+        """
+        folder = cls(path, {})
+        if not folder._file.is_file():
+            raise UserError(f"{path} holds no run.json: give a folder that main.py made.")
+        content = folder._read()
+        folder.header = {name: value for name, value in content.items() if name not in ("sessions", "pictures")}
+        return folder
+
     @property
     def _file(self) -> Path:
         return self.path / "run.json"
@@ -92,6 +106,19 @@ class RunFolder:
             next(entry for entry in content["pictures"] if entry["name"] == picture["name"]).update(fields)
             write_json(self._file, content)
 
+    def finished(self) -> list[Picture]:
+        """Return all pictures of the folder that are done and have all their files."""
+        return [picture for picture in self._read()["pictures"] if self._is_finished(picture)]
+
+    def add_file(self, picture: Picture, entry: FileEntry) -> None:
+        """List one more file of a picture in ``run.json``; a file of the same name is listed once."""
+        with self._lock():
+            content = self._read()
+            files = next(one for one in content["pictures"] if one["name"] == picture["name"])["files"]
+            if entry["file"] not in [other["file"] for other in files]:
+                files.append(entry)
+                write_json(self._file, content)
+
     def _lock(self) -> FileLock:
         return FileLock(self.path / ".run.lock")
 
@@ -118,7 +145,8 @@ class RunFolder:
         return mine
 
     def _is_finished(self, picture: Picture) -> bool:
-        files_here = all((self.path / entry["file"]).exists() for entry in picture["files"])
+        pictures = [entry for entry in picture["files"] if entry["role"] != "animation"]  # made from the others
+        files_here = all((self.path / entry["file"]).exists() for entry in pictures)
         return picture["status"] == "done" and files_here
 
     def _check_free(self, files: list[FileEntry]) -> None:
@@ -135,7 +163,7 @@ class RunFolder:
             _check_shape(content)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
-            raise UserError(f"{self._file} cannot be read ({reason}): mend it, or choose another --tag.") from error
+            raise UserError(f"{self._file} cannot be read ({reason}): mend it, or choose another folder.") from error
         return content
 
     def _check_same(self, content: dict[str, Any]) -> None:
@@ -162,7 +190,7 @@ def _check_shape(content: dict[str, Any]) -> None:
         session.items()
     for picture in content["pictures"]:
         _ = [picture[name] for name in ("name", "prompts", "eval_pos", "status")], _first_seed(picture)
-        _ = [entry["file"].casefold() for entry in picture["files"]]
+        _ = [(entry["file"].casefold(), entry["role"]) for entry in picture["files"]]
 
 
 def _flatten(header: dict[str, Any]) -> dict[str, Any]:
