@@ -1,0 +1,168 @@
+"""Compare ways of synchronising on the embedded models: ``python benchmarks/compare_cases.py``.
+
+The same prompts and seeds go through SyncTweedies' cases 1 to 6 with the inner disc turned by 90 and by 45 degrees.
+Writes ``compare_cases.md``, ``.json`` and ``.png`` (a grid of pictures) into ``benchmarks/results``; pictures that
+exist already are not made again.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import eval
+import main
+from utils.files import write_json
+from utils.image_utils import save_png
+from utils.views import get_views
+
+ROOT = Path(__file__).resolve().parents[1]
+ANGLES = (90, 45)
+# row of the table -> options besides the angle
+ROWS = {
+    "1: eps": ["--case_num", "1", "--initialize_xt_from_zt"],
+    "2: x0": ["--case_num", "2", "--initialize_xt_from_zt"],
+    "3: x_t": ["--case_num", "3", "--initialize_xt_from_zt"],
+    "4: eps, on the canvas": ["--case_num", "4"],
+    "5: x0, on the canvas": ["--case_num", "5"],
+    "6: x_t, on the canvas": ["--case_num", "6"],
+    "1: eps, independent starts": ["--case_num", "1"],
+    "2: x0, independent starts": ["--case_num", "2"],
+    "3: x_t, independent starts": ["--case_num", "3"],
+    "0: no synchronisation": ["--case_num", "0"],
+}
+PAIRS = {
+    "O-Q": ("an oil painting of the letter O", "an oil painting of the letter Q"),
+    "X-K": ("a pencil sketch of the letter X", "a pencil sketch of the letter K"),
+    "I-H": ("a lithograph of the letter I", "a lithograph of the letter H"),
+    "N-Z": ("a photo of the letter N", "a photo of the letter Z"),
+}
+GAP = 4  # pixels between pictures of the grid
+
+
+def write_prompts(path: Path) -> None:
+    """Write the pairs as a prompts file."""
+    entries = {name: {"canonical_prompt": one, "instance_prompt": other} for name, (one, other) in PAIRS.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, entries)
+
+
+def views_of(angle: int) -> list[str]:
+    """Return the views of a comparison as the command line wants them."""
+    return ["identity", f"inner_rotate:angle={angle}"]
+
+
+def make_folder(work: Path, angle: int, row: str, options: argparse.Namespace) -> Path:
+    """Make the pictures of one row and score them; return their folder."""
+    tag = f"inner_{angle}_{'_'.join(ROWS[row]).strip('-').replace('--', '')}"
+    argv = ["--app", "ambiguous_image", "--model", "tiny", "--prompts_file", str(work / "prompts.json"),
+            "--views_names", *views_of(angle), "--save_top_dir", str(work), "--tag", tag,
+            "--seed", str(options.seed), "--num_samples", str(options.num_samples),
+            "--num_inference_steps", str(options.num_inference_steps)]  # fmt: skip
+    if main.main([*argv, *ROWS[row]]) != 0:
+        sys.exit(f"compare_cases.py: error: pictures of {tag} failed.")
+    eval.main(["--fdir1", str(work / tag), "--app", "ambiguous_images"])
+    return work / tag
+
+
+def disagreement(folder: Path, angle: int) -> float:
+    """Return the mean absolute difference, in 0..1, of the first view and the second one turned back."""
+    view = get_views(views_of(angle))[1]
+    differences = []
+    for picture in json.loads((folder / "run.json").read_text(encoding="utf-8"))["pictures"]:
+        files = [entry["file"] for entry in picture["files"] if entry["role"] == "view"]
+        first, second = (read(folder / file) for file in files)
+        differences.append((first - view.inverse_view(second)).abs().mean().item())
+    return float(np.mean(differences))
+
+
+def read(path: Path) -> torch.Tensor:
+    """Return a picture as ``[3, h, w]`` in 0..1."""
+    return torch.from_numpy(np.asarray(Image.open(path), dtype=np.float32)).permute(2, 0, 1) / 255
+
+
+def measure(folder: Path, angle: int, row: str) -> dict[str, Any]:
+    """Return one row of the table."""
+    details = json.loads((folder / "eval_details.json").read_text(encoding="utf-8"))
+    return {
+        "angle": angle,
+        "case": row,
+        "alignment": details["alignment"],
+        "concealment": details["concealment"],
+        "score": details["score"],
+        "disagreement": disagreement(folder, angle),
+        "pictures": details["counts"]["pairs"],
+    }
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the rows as Markdown."""
+    lines = ["| turn | case | A | C | score | views differ by |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {row['angle']} | {row['case']} | {row['alignment']:.3f} | {row['concealment']:.3f} | {row['score']:.3f} "
+        f"| {row['disagreement']:.4f} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def grid(folders: Sequence[Path]) -> Image.Image:
+    """Return the first sample of every pair, views side by side: one row per folder."""
+    rows = [np.concatenate([pad(picture) for picture in first_samples(folder)], axis=1) for folder in folders]
+    return Image.fromarray(np.concatenate(rows))
+
+
+def first_samples(folder: Path) -> list[np.ndarray]:
+    """Return the side-by-side pictures of the first seed, in the order of the prompts."""
+    pictures = json.loads((folder / "run.json").read_text(encoding="utf-8"))["pictures"]
+    first = min(picture["seed"] for picture in pictures)
+    files = [
+        entry["file"]
+        for picture in pictures
+        if picture["seed"] == first
+        for entry in picture["files"]
+        if entry["role"] == "side_by_side"
+    ]
+    return [np.asarray(Image.open(folder / file)) for file in files]
+
+
+def pad(picture: np.ndarray) -> np.ndarray:
+    """Put white around a picture ``[h, w, 3]``."""
+    return np.pad(picture, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--work_dir", type=Path, default=ROOT / "results" / "compare_cases", help="where pictures go")
+    parser.add_argument("--output_dir", type=Path, default=ROOT / "benchmarks" / "results", help="where tables go")
+    parser.add_argument("--seed", type=int, default=0, help="first seed")
+    parser.add_argument("--num_samples", type=int, default=2, help="seeds per prompt")
+    parser.add_argument("--num_inference_steps", type=int, default=30, help="denoising steps")
+    return parser.parse_args(argv)
+
+
+def compare(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Make, score and write everything; return the rows."""
+    options = parse(argv)
+    write_prompts(options.work_dir / "prompts.json")
+    made = [(angle, row, make_folder(options.work_dir, angle, row, options)) for angle in ANGLES for row in ROWS]
+    rows = [measure(folder, angle, row) for angle, row, folder in made]
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    write_json(options.output_dir / "compare_cases.json", rows)
+    (options.output_dir / "compare_cases.md").write_text(table(rows) + "\n", encoding="utf-8")
+    save_png(options.output_dir / "compare_cases.png", grid([folder for _, _, folder in made]))
+    print(table(rows))
+    return rows
+
+
+if __name__ == "__main__":
+    compare()
