@@ -25,7 +25,7 @@ WITHOUT_ATTENTION = 2
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = make_parser(__doc__, steps=2500, batch_size=32, learning_rate=1e-3)
+    parser = make_parser(__doc__, steps=6500, batch_size=32, learning_rate=1e-3)
     parser.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS), help="channels of each level")
     return parser.parse_args(argv)
 
