@@ -89,7 +89,7 @@ def plan(options: Options) -> Job:
     for source in sources.values():
         source.check_prediction()
     options, requests = options.fit(sources, requests)
-    warnings = options.warn_of_words(sources, requests)
+    warnings = [*options.warn_of_words(sources, requests), *options.warn_of_cost()]
     scorer = find_scorer(family) if options.keep_best else None
     return Job(options, requests, family, sources, scorer, reason, warnings)
 

@@ -301,3 +301,9 @@ def test_noise_of_the_views_is_drawn_for_each() -> None:
     expected = model.one_step_process({"xts": states["xts"]}, first, *tables, noise=drawn)["x_t_1"]
     state = next(model.denoise({"xts": states["xts"]}, 1, torch.Generator().manual_seed(3)))
     assert (state.x_t_1 - expected).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("number", CASES)
+def test_a_joint_case_says_what_it_costs(number: int) -> None:
+    said = wide_options(512, 512, case_num=number).warn_of_cost()
+    assert len(said) == (number >= 54) and all("twice" in sentence for sentence in said)

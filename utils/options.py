@@ -237,6 +237,13 @@ class Options:
             if found
         ]
 
+    def warn_of_cost(self) -> list[str]:
+        """Return one sentence where the way to synchronise costs more network calls than others."""
+        case = self.case
+        if case.network_calls == 1:
+            return []
+        return [f"case {case.number} runs two processes side by side: twice the network calls of other cases"]
+
     def _with_latents(self, files: list[FileEntry]) -> list[FileEntry]:
         if not self.save_latents:
             return files
