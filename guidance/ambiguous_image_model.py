@@ -54,6 +54,7 @@ class AmbiguousImageModel(BaseModel):
         self.embeddings: dict[str, torch.Tensor] = {}
         self.results: Tensors = {}
         self.photograph = None if options.ref_image is None else crop_square(decode(Path(options.ref_image)))
+        self.held: dict[tuple[PixelSpace, int, torch.dtype], torch.Tensor] = {}
         super().__init__(options)
 
     @classmethod
@@ -80,8 +81,13 @@ class AmbiguousImageModel(BaseModel):
     # ------------------------------------------------------------------------------ mapping
 
     def init_mapper(self) -> None:
-        """Build the views; each shows all of the canvas."""
+        """Build the views; each shows all of the canvas. Read their weights, ``[N, 1, h, h]``, if they have any."""
         self.mapper = get_views(self.options.views_names, self.options.rotate_angle)
+        if self.options.weight_map is not None:
+            weights = read_weight_map(Path(self.options.weight_map), len(self.mapper))
+            self.weights = torch.from_numpy(weights)[:, None]
+        elif self.options.view_weights is not None:
+            self.weights = torch.tensor(self.options.view_weights, dtype=torch.float64)[:, None, None, None]
 
     def forward_mapping(self, z_t: torch.Tensor, bg: torch.Tensor | None = None) -> torch.Tensor:
         """Look through every view: ``[1, 3, H, H]`` -> ``[N, C, h, h]``. All is covered: ``bg`` never shows.
@@ -111,17 +117,10 @@ class AmbiguousImageModel(BaseModel):
             case "alternate":  # one view a step, in turn (Geng et al., Visual Anagrams, 2024)
                 return turned[self.turn % len(turned)][None]
             case "weighted":
-                weights = self._weights(turned)
+                weights = F.interpolate(self.weights, turned.shape[-2:], mode="bilinear").to(turned)
                 return (turned * weights).sum(dim=0, keepdim=True) / weights.sum(dim=0, keepdim=True)
             case _:
                 return turned.mean(dim=0, keepdim=True)
-
-    def _weights(self, like: torch.Tensor) -> torch.Tensor:
-        """Return the weights of the views on the canvas, ``[N, 1, 1, 1]`` or ``[N, 1, H, W]``."""
-        if self.options.weight_map is None:
-            return like.new_tensor(self.options.view_weights)[:, None, None, None]
-        weights = torch.from_numpy(read_weight_map(Path(self.options.weight_map), len(self.mapper)))[:, None]
-        return F.interpolate(weights, like.shape[-2:], mode="bilinear").to(like)
 
     # ------------------------------------------------------------------------------ making a picture
 
@@ -173,12 +172,19 @@ class AmbiguousImageModel(BaseModel):
         """Predict eps ``[N, C, h, w]``; a view held by ``--ref_image`` gets the eps whose x0 is the photograph."""
         if self.photograph is None:
             return super().compute_noise_preds(xts, timestep)
-        size = xts.shape[-1] * self.space.scale
-        picture = self.photograph.resize((size, size), Image.Resampling.LANCZOS)
-        x0 = self.space.encode(torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].to(xts) / 127.5 - 1)
         abar = self.schedule.alphas_cumprod[int(timestep)].item()
-        eps = (xts[:1] - abar**0.5 * x0) / (1 - abar) ** 0.5
+        eps = (xts[:1] - abar**0.5 * self._held(xts)) / (1 - abar) ** 0.5
         return torch.cat([eps, super().compute_noise_preds(xts[1:], timestep)])
+
+    def _held(self, xts: torch.Tensor) -> torch.Tensor:
+        """Return the photograph as a clean state ``[1, C, h, w]`` of the stage at hand, encoded once."""
+        size = xts.shape[-1] * self.space.scale
+        key = self.space, size, xts.dtype
+        if key not in self.held:
+            picture = self.photograph.resize((size, size), Image.Resampling.LANCZOS)
+            pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].to(xts) / 127.5 - 1
+            self.held[key] = self.space.encode(pixels)
+        return self.held[key]
 
     def _threshold(self, stage: Stage) -> tuple[float, float] | None:
         """Return what IF's scheduler asks of x0; a bound of pixels says nothing of latents."""

@@ -230,7 +230,7 @@ class BaseModel(ABC):
     ) -> tuple[Tensors, dict[str, tuple[torch.Tensor, bool]]]:
         """Run one case; returns its result, and eps, x0 and x_t' before averaging with "is canonical" for each."""
         blend = blend or {}
-        seen = {letter: self._state(case, states, letter) for letter in {case.network, case.tweedie, case.step}}
+        seen = self._states(case, states)
         tweedie_canonical, step_canonical = case.tweedie == "c", case.step == "c"
         eps = self.compute_noise_preds(seen[case.network], timestep)
         settled, _ = self._settle(eps, False, tweedie_canonical, case.average_eps, blend.get("eps"))
@@ -245,11 +245,17 @@ class BaseModel(ABC):
             out["z0s"] = z0
         return out, {"eps": (eps, False), "x0": (x0, tweedie_canonical), "xt": (stepped, step_canonical)}
 
-    def _state(self, case: Case, states: Tensors, letter: str) -> torch.Tensor:
-        """Return the carried state as a case's letter wants it: ``r``, ``h`` = f(g(x)) or ``c`` = g(x)."""
+    def _states(self, case: Case, states: Tensors) -> Tensors:
+        """Return the carried state as the case's letters want it: ``r`` = x, ``h`` = f(g(x)), ``c`` = g(x)."""
+        letters = {case.network, case.tweedie, case.step}
         if case.canonical:
-            return states["zts"] if letter == "c" else self.forward_mapping(states["zts"])
-        return self._settle(states["xts"], False, letter == "c", letter == "h")[0]
+            return {"c": states["zts"], "h": self.forward_mapping(states["zts"])}
+        x = states["xts"]
+        if letters == {"r"}:
+            return {"r": x}
+        mean = self.inverse_mapping(x)
+        seen = {"r": x, "c": mean}
+        return {**seen, "h": self.forward_mapping(mean, bg=x)} if "h" in letters else seen
 
     def _settle(
         self,

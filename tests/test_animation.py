@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 import main
-from tests import runs
-from tests.view_samples import SAMPLES, build, smooth
+from tests import runs, view_samples
+from tests.view_samples import SAMPLES, apart, build, same, smooth
 from utils import animation_file
 from utils.animation import BEAT, HOLD, MOVE, Frame, Movie, Pose, ease, strip_movie, view_movie
 from utils.animation_file import EFFORTS, LIMIT, encode_gif, encode_webp, write_movie
@@ -28,6 +28,7 @@ from utils.views import get_views
 from utils.views.view_base import from_tensor, to_tensor
 
 one_thread, read_once, fast_wide, no_weights = runs.one_thread, runs.read_once, runs.fast_wide, runs.no_weights
+folder, picture = view_samples.folder, view_samples.picture
 ODD_TEXTS = {
     "emoji": "a 🙂 family 👨‍👩‍👧 and 🇫🇷",
     "long": "an oil painting of " + "very " * 2000 + "old men",
@@ -39,16 +40,6 @@ ODD_TEXTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("views")
-
-
-@pytest.fixture(scope="module")
-def picture() -> Image.Image:
-    return from_tensor(smooth(64) * 0.8)
-
-
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
     values = np.random.RandomState(seed).randint(0, 256, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(values, "RGB")
@@ -57,14 +48,6 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
 def movie_of(picture: Image.Image, *names: str, texts: Sequence[str] = (), rest: str = "") -> Movie:
     texts = texts or [""] * len(names)
     return view_movie(picture, rest, [Pose(view, text) for view, text in zip(get_views(names), texts, strict=True)])
-
-
-def same(a: Image.Image, b: Image.Image) -> bool:
-    return a.mode == b.mode and a.size == b.size and a.tobytes() == b.tobytes()
-
-
-def apart(a: Image.Image, b: Image.Image) -> float:
-    return float(np.abs(np.asarray(a, dtype=float) - np.asarray(b, dtype=float)).mean())
 
 
 def holds(frames: Sequence[Frame]) -> list[Image.Image]:

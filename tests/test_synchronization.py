@@ -15,7 +15,7 @@ from tests.analytic import CPU, SD_SCHEDULER, FakeUNet, nonlinear_answer, text_o
 
 F64 = torch.float64
 TIMESTEP, STEPS = 501, 10
-VIEWS, CELLS, CANVAS = 3, (1, 2, 4, 4), (1, 2, 5, 5)
+VIEWS, CANVAS = 3, (1, 2, 5, 5)
 CASES = range(60)
 
 # x: states of the views, z: of the canvas; f, g: project, mean back; A: f(g(.)); h = A(x), c = g(x), v = f(z);

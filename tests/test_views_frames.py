@@ -5,32 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image
 
-from tests.view_samples import SAMPLES, build, smooth
+from tests import view_samples
+from tests.view_samples import SAMPLES, apart, build, same, smooth
 from utils.views.motion import fly
 from utils.views.view_base import NEUTRAL, from_tensor, to_tensor
 
+folder, picture = view_samples.folder, view_samples.picture
 MOVING = [sample for sample in SAMPLES if sample != "identity"]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("views")
-
-
-@pytest.fixture(scope="module")
-def picture() -> Image.Image:
-    return from_tensor(smooth(64) * 0.8)
-
-
-def apart(a: Image.Image, b: Image.Image) -> float:
-    """Mean difference in levels of 255."""
-    return float(np.asarray(ImageChops.difference(a, b), dtype=float).mean())
-
-
-def same(a: Image.Image, b: Image.Image) -> bool:
-    return a.mode == b.mode and a.size == b.size and a.tobytes() == b.tobytes()
 
 
 @pytest.mark.parametrize("sample", SAMPLES)

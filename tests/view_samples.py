@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from PIL import Image, ImageChops
 
 from utils.views import VIEWS, get_views
-from utils.views.view_base import BaseView
+from utils.views.view_base import BaseView, from_tensor
 
 VARIANTS = (
     "rotate:angle=-270",
@@ -62,3 +64,22 @@ def smooth(size: int) -> torch.Tensor:
     y, x = axis[:, None], axis[None, :]
     waves = [torch.sin(7 * x + 3 * y), torch.cos(5 * y - 2 * x) * x, torch.sin(9 * x * y + 1)]
     return torch.stack([wave.expand(size, size) for wave in waves])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("views")
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    return from_tensor(smooth(64) * 0.8)
+
+
+def apart(a: Image.Image, b: Image.Image) -> float:
+    """Mean difference in levels of 255."""
+    return float(np.asarray(ImageChops.difference(a, b), dtype=float).mean())
+
+
+def same(a: Image.Image, b: Image.Image) -> bool:
+    return a.mode == b.mode and a.size == b.size and a.tobytes() == b.tobytes()

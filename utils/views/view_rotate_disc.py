@@ -4,17 +4,13 @@ import math
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
-from utils.views.disc import disc
-from utils.views.motion import turn_disc
-from utils.views.view_base import BaseView
-from utils.views.view_rotate import rotate_clockwise
+from utils.views.disc import TurnedDiscView
 
 RADIUS = 1 / 2  # of the picture's side
 
 
-class RotateDiscView(BaseView):
+class RotateDiscView(TurnedDiscView):
     """The disc that touches the picture's edges, turned clockwise by ``angle`` degrees; the corners stay.
 
     Multiples of 90 degrees permute pixels: the view is orthogonal. Other angles interpolate (bicubic) and are linear:
@@ -23,21 +19,10 @@ class RotateDiscView(BaseView):
     """
 
     def __init__(self, angle: float = 135.0):
-        self.angle = angle
-        self.kind = "orthogonal" if angle % 90 == 0 else "linear"
+        super().__init__(angle, RADIUS)
 
-    def view(self, im: torch.Tensor) -> torch.Tensor:
-        return self._rotate_disc(im, self.angle)
-
-    def inverse_view(self, im: torch.Tensor) -> torch.Tensor:
-        return self._rotate_disc(im, -self.angle)
-
-    def between(self, picture: Image.Image, seen: Image.Image, share: float) -> Image.Image:
-        return turn_disc(picture, self.angle * share, RADIUS)
-
-    def _rotate_disc(self, im: torch.Tensor, angle: float) -> torch.Tensor:
-        turned = rotate_clockwise(im, int(angle // 90)) if angle % 90 == 0 else _rotate_bicubic(im, angle)
-        return torch.where(disc(im.shape[-1], RADIUS, im.device), turned, im)
+    def turn(self, im: torch.Tensor, angle: float) -> torch.Tensor:
+        return _rotate_bicubic(im, angle)
 
 
 def _rotate_bicubic(im: torch.Tensor, angle: float) -> torch.Tensor:
