@@ -79,7 +79,8 @@ class BaseModel(ABC):
     :meth:`inverse_mapping`), how a picture is made of one or more stages (:meth:`generate`) and how it is shown.
 
     Attributes set by :meth:`begin_stage` for the stage at hand: ``denoiser``, ``conditioning``, ``schedule``,
-    ``threshold`` (ratio and maximum of dynamic thresholding, or None). ``turn`` counts the steps of the stage from 0.
+    ``threshold`` (ratio and maximum of dynamic thresholding, or None), ``history`` (what a multistep solver remembers).
+    ``turn`` counts the steps of the stage from 0.
     ``case`` and ``noise_space`` are the options' unless an app's stage needs others.
     """
 
@@ -87,6 +88,7 @@ class BaseModel(ABC):
     conditioning: Conditioning
     schedule: Schedule
     threshold: tuple[float, float] | None
+    history: dict[int, tuple[int, torch.Tensor]]  # case -> timestep and x0 of its step before
 
     def __init__(self, options: Options):
         self.options = options
@@ -124,6 +126,10 @@ class BaseModel(ABC):
     def inverse_mapping(self, x_ts: torch.Tensor) -> torch.Tensor:
         """Unproject and average g: ``[N, C, h, w]`` -> ``[1, C, H, W]``, the mean weighted by coverage."""
 
+    def begin_step(self, turn: int) -> None:
+        """Prepare step ``turn`` of a stage, counted from 0; a mapping that changes does so here."""
+        self.turn = turn
+
     @abstractmethod
     def generate(self, prompts: tuple[str, ...], seed: int) -> Iterator[StepState]:
         """Make one picture; the last state yielded is the finished one."""
@@ -145,8 +151,15 @@ class BaseModel(ABC):
     def compute_noise_preds(self, xts: torch.Tensor, timestep: torch.Tensor | int) -> torch.Tensor:
         """Predict eps ``[N, C, h, w]`` of every view with guidance, ``options.view_batch_size`` views at a time."""
         return self.denoiser.predict_eps(
-            xts, int(timestep), self.conditioning, self.options.guidance_scale, self.options.view_batch_size
+            xts, int(timestep), self.conditioning, self._guidance_scale(), self.options.view_batch_size
         )
+
+    def _guidance_scale(self) -> float:
+        """Return the guidance scale of the step at hand: 1, no guidance, outside of ``options.guidance_interval``."""
+        if self.options.guidance_interval is None:
+            return self.options.guidance_scale
+        low, high = self.options.guidance_interval
+        return self.options.guidance_scale if low <= self.turn / len(self.schedule.timesteps) < high else 1.0
 
     def compute_tweedie(
         self,
@@ -172,7 +185,7 @@ class BaseModel(ABC):
         timestep: torch.Tensor | int,
         noise: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return x_prev by ``options.sampling_method``.
+        """Return x_prev by ``options.sampling_method``; "dpmpp_2m" is DDIM's step from an x0 of :meth:`extrapolate`.
 
         Deterministic DDIM: sqrt(abar_prev) x0 + sqrt((1 - abar_prev) / (1 - abar_t)) (x_t - sqrt(abar_t) x0).
 
@@ -187,6 +200,26 @@ class BaseModel(ABC):
         of_xt, of_x0 = STEP_COEFFICIENTS[self.options.sampling_method](abar, abar_prev, variance)
         x_prev = per_picture(of_xt, xts) * xts + per_picture(of_x0, xts) * pred_x0s
         return x_prev if noise is None else x_prev + per_picture(variance.sqrt(), xts) * noise
+
+    def extrapolate(self, case: Case, x0s: torch.Tensor, timestep: torch.Tensor | int) -> torch.Tensor:
+        """Return the x0 to step with: x0 itself, or with "dpmpp_2m" one that looks ahead by the x0 of the step before.
+
+        DPM-Solver++(2M) (Lu et al., 2022, algorithm 2): D = x0 + h / (2 h_before) (x0 - x0_before), h in log-SNR / 2.
+        The first step of a stage has none before it, and the last one does without (:meth:`Schedule.look_ahead`).
+
+        Args:
+            case: whose x0 of the step before it is; each remembers its own, in the space in which it steps.
+            x0s: ``[N, C, h, w]`` or canonical, averaged where the case averages.
+            timestep: one for all views.
+        """
+        if self.options.sampling_method != "dpmpp_2m":
+            return x0s
+        before = self.history.get(case.number)
+        self.history[case.number] = int(timestep), x0s
+        if before is None or before[1].shape != x0s.shape:
+            return x0s
+        weight = self.schedule.look_ahead(before[0], int(timestep))
+        return x0s + weight * (x0s - before[1])
 
     def one_step_process(
         self,
@@ -238,7 +271,8 @@ class BaseModel(ABC):
         if self.threshold is not None:
             x0 = dynamic_threshold(x0, *self.threshold)
         clean, z0 = self._settle(x0, tweedie_canonical, step_canonical, case.average_x0, blend.get("x0"))
-        stepped = self.compute_prev_state(seen[case.step], clean, timestep, self._noise_of(step_canonical, noise))
+        target = self.extrapolate(case, clean, timestep)
+        stepped = self.compute_prev_state(seen[case.step], target, timestep, self._noise_of(step_canonical, noise))
         state, _ = self._settle(stepped, step_canonical, case.canonical, case.average_xt, blend.get("xt"))
         out = {"z0s" if step_canonical else "x0s": clean, "z_t_1" if case.canonical else "x_t_1": state}
         if z0 is not None:
@@ -295,6 +329,7 @@ class BaseModel(ABC):
     ) -> None:
         """Set the network, what it is told, and the schedule for the steps that follow."""
         self.denoiser, self.conditioning, self.threshold = denoiser, conditioning, threshold
+        self.turn, self.history = 0, {}
         self.schedule = Schedule.from_config(
             denoiser.scheduler_config, self.options.num_inference_steps, self.options.timestep_spacing
         )
@@ -329,7 +364,7 @@ class BaseModel(ABC):
         last_synchronized = round(self.options.mvd_end * steps)
         noise_shape = self._noise_shape(states) if self.options.eta > 0 else None
         for index, timestep in enumerate(self.schedule.timesteps):
-            self.turn = index
+            self.begin_step(index)
             case = self.case if index < last_synchronized else ALONE
             noise = None if noise_shape is None else self._randn(noise_shape, generator)
             if "xts" not in states and not case.canonical:

@@ -13,7 +13,7 @@ class Conditioning:
     """What a network is told besides x_t and t, one row per view.
 
     Attributes:
-        text: embeddings of the views' prompts ``[N, L, D]``.
+        text: embeddings of the views' prompts ``[N, L, D]``, or of the one that all share ``[1, L, D]``.
         null_text: embedding of the empty prompt ``[1, L, D]``.
         low_res: pictures to enlarge, already at this stage's size ``[N, C, h, w]``; None in the first stage.
         noise_level: timestep of the noise in ``low_res``, told as class label; None in the first stage.
@@ -69,7 +69,8 @@ class Denoiser:
     def _predict(
         self, xts: torch.Tensor, timestep: int, rows: slice, conditioning: Conditioning, guidance_scale: float
     ) -> torch.Tensor:
-        inputs, text = xts, conditioning.text[rows]
+        text = conditioning.text if len(conditioning.text) == 1 else conditioning.text[rows]
+        inputs, text = xts, text.expand(len(xts), -1, -1)
         if conditioning.low_res is not None:
             inputs = torch.cat([inputs, conditioning.low_res[rows].to(inputs.dtype)], dim=1)
         guided = guidance_scale != 1.0

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler
 
+FEW_STEPS = 15  # with fewer, a multistep solver's last step is of first order
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -45,6 +47,27 @@ class Schedule:
         alphas_cumprod_prev[timesteps[-1]] = scheduler.final_alpha_cumprod.double()
         return cls(tuple(timesteps.tolist()), alphas_cumprod, alphas_cumprod_prev)
 
+    def look_ahead(self, before: int, timestep: int) -> float:
+        """Return h / (2 h_before), how far DPM-Solver++(2M) looks ahead along the last change of x0.
+
+        h is the width of the step from ``timestep`` on in lambda = log(alpha / sigma), h_before that of the one to it.
+        The last step looks nowhere (0) if it ends without noise, where h is infinite, or if there are fewer than 15
+        steps, as diffusers' scheduler has it.
+
+        Args:
+            before, timestep: neighbours in ``timesteps``.
+        """
+        after = self.alphas_cumprod_prev[timestep]
+        if timestep == self.timesteps[-1] and (after >= 1 or len(self.timesteps) < FEW_STEPS):
+            return 0.0
+        here = half_log_snr(self.alphas_cumprod[timestep])
+        return (half_log_snr(after) - here) / (here - half_log_snr(self.alphas_cumprod[before])) / 2
+
+
+def half_log_snr(abar: torch.Tensor) -> float:
+    """Return lambda = log(alpha / sigma) of an abar, infinite at 0 and 1."""
+    return (torch.logit(abar) / 2).item()
+
 
 def ddim_scheduler(config: Mapping[str, Any]) -> DDIMScheduler:
     """Return diffusers' DDIM scheduler with the betas and the final alpha of any pipeline's own scheduler config."""
@@ -63,7 +86,7 @@ def ddpm_coefficients(abar: torch.Tensor, abar_prev: torch.Tensor, variance: tor
     return torch.sqrt(alpha) * (1 - abar_prev) / (1 - abar), torch.sqrt(abar_prev) * (1 - alpha) / (1 - abar)
 
 
-STEP_COEFFICIENTS = {"ddim": ddim_coefficients, "ddpm": ddpm_coefficients}
+STEP_COEFFICIENTS = {"ddim": ddim_coefficients, "ddpm": ddpm_coefficients, "dpmpp_2m": ddim_coefficients}
 
 
 def posterior_variance(abar: torch.Tensor, abar_prev: torch.Tensor) -> torch.Tensor:

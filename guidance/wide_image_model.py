@@ -12,14 +12,13 @@ from guidance.base_model import BaseModel, StepState, Tensors, mean_dtype
 from guidance.denoisers import Conditioning
 from guidance.pretrained import LatentModel, load_stable_diffusion
 from guidance.synchronization import ALONE
+from guidance.windows import Window, WindowGrid, paste, shifted_starts, window_starts
 from utils.image_utils import to_pil, to_unit_range
 from utils.model_source import ModelSource
 from utils.options import WideImageOptions
 from utils.prompts import REFERENCE_HEIGHT
 from utils.runtime import Runtime
 from utils.weights import read_weight_map
-
-Window = tuple[int, int, int, int]  # h_start, h_end, w_start, w_end in latent cells; on a ring w_end may pass the width
 
 
 class WideImageModel(BaseModel):
@@ -55,22 +54,34 @@ class WideImageModel(BaseModel):
         Raises:
             ValueError: a cell of the canvas that no window covers.
         """
-        self.mapper = self._windows(self.options.window_stride)
         self.weights = self._window_weights()
-        self.totals = self._paste(self.weights.expand(len(self.mapper), 1, -1, -1))
+        self.use(self._grid(self.options.window_stride))
+
+    def use(self, grid: WindowGrid) -> None:
+        """Look through these windows from now on.
+
+        Raises:
+            ValueError: a cell of the canvas that no window covers.
+        """
+        self.grid, self.mapper = grid, grid.windows
+        self.totals = grid.add(self.weights.expand(len(self.mapper), 1, -1, -1))
         if self.totals.min() <= 0:
             raise ValueError(f"windows of {self.window} at stride {self.options.window_stride} leave cells uncovered")
 
+    def begin_step(self, turn: int) -> None:
+        """With ``--window_schedule shifted``, move the windows."""
+        super().begin_step(turn)
+        if self.options.window_schedule == "shifted":
+            self.use(self._shifted_grid(turn))
+
     def forward_mapping(self, z_t: torch.Tensor, bg: torch.Tensor | None = None) -> torch.Tensor:
         """Crop the windows: ``[1, C, H, W]`` -> ``[N, C, h, w]``. The canvas covers them all: ``bg`` never shows."""
-        if self.options.circular:
-            z_t = torch.cat([z_t, z_t[..., : self.window]], dim=-1)
-        return torch.cat([z_t[..., top:bottom, left:right] for top, bottom, left, right in self.mapper])
+        return self.grid.crop(z_t)
 
     def inverse_mapping(self, x_ts: torch.Tensor) -> torch.Tensor:
         """Paste the windows and average where they overlap: ``[N, C, h, w]`` -> ``[1, C, H, W]``."""
         dtype = mean_dtype(x_ts)
-        sums = self._paste(x_ts.to(dtype) * self.weights.to(x_ts.device, dtype))
+        sums = self.grid.add(x_ts.to(dtype) * self.weights.to(x_ts.device, dtype))
         return (sums / self.totals.to(sums.device, dtype)).to(x_ts.dtype)
 
     def _window_weights(self) -> torch.Tensor:
@@ -82,21 +93,22 @@ class WideImageModel(BaseModel):
         weights = torch.from_numpy(read_weight_map(Path(self.options.weight_map)))[None, None]
         return F.interpolate(weights, (self.window, self.window), mode="bilinear")[0, 0]
 
-    def _windows(self, stride: int) -> list[Window]:
+    def _grid(self, stride: int) -> WindowGrid:
         rows = window_starts(self.height, self.window, stride)
         columns = window_starts(self.width, self.window, stride, self.options.circular)
-        return [(top, top + self.window, left, left + self.window) for top in rows for left in columns]
+        return WindowGrid(rows, columns, self.window, self.height, self.width)
 
-    def _paste(self, windows: torch.Tensor) -> torch.Tensor:
-        """Add windows ``[N, C, h, w]`` onto a canvas ``[1, C, H, W]``, at their places in the mapper."""
-        return paste(zip(self.mapper, windows, strict=True), self.height, self.width)
+    def _shifted_grid(self, turn: int) -> WindowGrid:
+        rows = shifted_starts(self.height, self.window, turn, self.shifts)
+        columns = shifted_starts(self.width, self.window, turn, self.shifts, self.options.circular)
+        return WindowGrid(rows, columns, self.window, self.height, self.width)
 
     # ------------------------------------------------------------------------------ making a picture
 
     def generate(self, prompts: tuple[str, ...], seed: int) -> Iterator[StepState]:
-        text = self.embeddings[prompts[0]]
-        conditioning = Conditioning(text.expand(len(self.mapper), -1, -1), self.embeddings[""])
+        conditioning = Conditioning(self.embeddings[prompts[0]], self.embeddings[""])
         self.begin_stage(self.latent_model.denoiser, conditioning)
+        self.shifts = torch.Generator("cpu").manual_seed(seed)  # apart from the noise: steps draw what they draw
         generator = torch.Generator("cpu").manual_seed(seed)
         channels = self.latent_model.channels
         start = self.start(
@@ -138,7 +150,7 @@ class WideImageModel(BaseModel):
         ring = torch.cat([z, z[..., : self.window]], dim=-1) if self.options.circular else z
         overlap = self.window // 4
         fade = _fade(self.window * self.latent_model.vae_scale, overlap * self.latent_model.vae_scale)
-        tiles = self._windows(self.window - overlap)
+        tiles = self._grid(self.window - overlap).windows
         latents = (ring[..., top:bottom, left:right] for top, bottom, left, right in tiles)
         return self._blend(tiles, latents, [fade] * len(tiles))
 
@@ -183,43 +195,6 @@ class WideImageModel(BaseModel):
             mask = owner[torch.arange(top, bottom)[:, None], torch.arange(left, right) % self.width] == index
             masks.append(mask.repeat_interleave(scale, 0).repeat_interleave(scale, 1).float())
         return masks
-
-
-def window_starts(length: int, window: int, stride: int, circular: bool = False) -> list[int]:
-    """Return where windows start so that they cover a line of ``length`` cells.
-
-    On a line the last window is moved back to end at the edge; on a ring windows go on across it.
-
-    Args:
-        length: at least ``window``.
-        window, stride: in cells, ``1 <= stride <= window``.
-    """
-    if circular:
-        return list(range(0, length, stride))
-    starts = list(range(0, length - window + 1, stride))
-    return starts if starts[-1] == length - window else [*starts, length - window]
-
-
-def paste(placed: Iterable[tuple[Window, torch.Tensor]], height: int, width: int) -> torch.Tensor:
-    """Add pictures onto a canvas whose right edge may go on at the left.
-
-    Args:
-        placed: pairs of a place ``(top, bottom, left, right)`` and a picture ``[C, h, w]``; ``right`` may pass the
-            width.
-        height, width: of the canvas.
-
-    Returns:
-        The sums ``[1, C, height, width]``, added up in the given order.
-    """
-    canvas: torch.Tensor | None = None
-    for (top, bottom, left, right), picture in placed:
-        if canvas is None:
-            canvas = picture.new_zeros(len(picture), height, width)
-        inside = min(right, width) - left
-        canvas[:, top:bottom, left : left + inside] += picture[..., :inside]
-        if right > width:
-            canvas[:, top:bottom, : right - width] += picture[..., inside:]
-    return canvas[None]
 
 
 def crop_strip(strip: Image.Image, position: int) -> Image.Image:

@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from guidance.wide_image_model import WideImageModel, paste, window_starts
+from guidance.wide_image_model import WideImageModel
+from guidance.windows import paste, window_starts
 from tests.analytic import FakeUNet, nonlinear_answer, wide_model
 
 UNET = FakeUNet(nonlinear_answer(4))

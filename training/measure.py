@@ -29,7 +29,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from guidance.wide_image_model import window_starts
+from guidance.windows import window_starts
 from training import letters, train_scorer
 from training.judge import letter_judge, scene_judge
 from training.landscape_captions import PROMPTS

@@ -34,6 +34,8 @@ EMBEDDED = Path(__file__).resolve().parent.parent / "data" / "models"
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 UPSCALE = 4  # of stage 3
+PRESETS = ("reference", "balanced", "draft")
+REFERENCE_STRIDE = {"sd": 8, "tiny": 4}  # an eighth of the window, as in the assignment
 
 
 def option(default: Any, help: str, **argparse_fields: Any) -> Any:
@@ -68,8 +70,14 @@ class Options:
     guidance_scale: float | None = option(None, "classifier-free guidance; 1 needs no unconditional pass", type=float)
     timestep_spacing: str | None = option(None, "how steps are spread [default: as the weights' scheduler says]",
                                           choices=("leading", "trailing"))  # fmt: skip
-    sampling_method: str = option("ddim", "the step: DDIM, or the mean of the DDPM posterior",
-                                  choices=("ddim", "ddpm"))  # fmt: skip
+    guidance_interval: list[float] | None = option(None, "guidance only in this share of the steps, such as 0.1 0.8: "
+                                                   "the others need no unconditional pass [default: all]", type=float,
+                                                   nargs=2, metavar=("LOW", "HIGH"))  # fmt: skip
+    preset: str | None = option(None, "what options left open are: reference as in the assignment, balanced with far "
+                                "less work, draft to look [default: the model's own]", choices=PRESETS)  # fmt: skip
+    sampling_method: str | None = option(None, "the step: DDIM, the mean of the DDPM posterior, or DPM-Solver++(2M), "
+                                         "which needs about half the steps [default: ddim]",
+                                         choices=("ddim", "ddpm", "dpmpp_2m"))  # fmt: skip
     eta: float = option(0.0, "noise of each step in units of the DDPM posterior's, 0 (deterministic) to 1", type=float)
     sync: str | None = option(None, "which variable the views average at every step [default: x0]", choices=SYNCS)
     space: str | None = option(None, "which state goes from step to step, the views or the canvas [default: instance]",
@@ -101,10 +109,11 @@ class Options:
     PATHS: ClassVar[dict[str, tuple[str, ...]]]  # option that names weights -> components needed of them
     OPTIONAL_PATHS: ClassVar[dict[str, tuple[str, ...]]] = {}  # the same of weights that a run may do without
     DEFAULTS: ClassVar[dict[str, dict[str, Any]]]  # family -> option -> value
+    PRESETS: ClassVar[dict[str, dict[str, Any]]]  # --preset -> option -> value, in place of the family's
     # what may change between two runs into one folder: it moves no pixel, or it is per picture
     FREE: ClassVar[frozenset[str]] = frozenset(
         {"tag", "save_top_dir", "save_dir_now", "prompts_file", "model", "gpu", "device", "offload", "view_batch_size",
-         "log_step", "animate", "animate_from"}
+         "log_step", "preset", "animate", "animate_from"}
     )  # fmt: skip
 
     CONTENTS: ClassVar[frozenset[str]] = frozenset({"weight_map"})  # files of which only the content matters
@@ -152,6 +161,7 @@ class Options:
         _check_range("num_inference_steps", self.num_inference_steps, 1, 1000)
         _check_range("guidance_scale", self.guidance_scale, 0.0, 1000.0)
         _check_range("eta", self.eta, 0.0, 1.0)
+        self._check_interval()
         _check_range("mvd_end", self.mvd_end, 0.0, 1.0)
         _check_range("view_batch_size", self.view_batch_size, 1, 100_000)
         _check_range("log_step", self.log_step, 0, 1000)
@@ -161,6 +171,15 @@ class Options:
             raise UserError("--keep_best chooses among samples, --num_samples 1 makes one: give 2 or more.")
         if self.tag is not None and (Path(self.tag).name != self.tag or self.tag == ".."):
             raise UserError(f"--tag {self.tag!r} must be a plain folder name: use --save_top_dir for where it lies.")
+
+    def _check_interval(self) -> None:
+        if self.guidance_interval is None:
+            return
+        low, high = self.guidance_interval
+        if not 0 <= low < high <= 1:
+            raise UserError(
+                f"--guidance_interval {low:g} {high:g} is no share of the steps: give 0 <= LOW < HIGH <= 1."
+            )
 
     def _check_animation(self) -> None:
         if self.animate is not None:
@@ -190,7 +209,10 @@ class Options:
 
     def with_defaults(self, family: str) -> "Options":
         """Return a copy in which what was left open is filled with the defaults of this model family."""
-        left_open = {name: value for name, value in self.DEFAULTS[family].items() if getattr(self, name) is None}
+        defaults = {"sampling_method": "ddim", **self.DEFAULTS[family], **self.PRESETS.get(self.preset, {})}
+        left_open = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        if self.eta > 0 and left_open.get("sampling_method", self.sampling_method) == "dpmpp_2m":
+            raise UserError(f"--eta {self.eta:g} adds noise to steps, dpmpp_2m has none: take --sampling_method ddim.")
         case = self.case
         if case.canonical:
             left_open["initialize_xt_from_zt"] = True
@@ -271,6 +293,10 @@ class WideImageOptions(Options):
                                         type=int)  # fmt: skip
     window_stride: int | None = option(None, "latent cells between windows, 1 to the window's own size (64 for SD 2)",
                                        type=int)  # fmt: skip
+    window_schedule: str | None = option(None, "windows stay where they are, at --window_stride, or hardly overlap and "
+                                         "lie elsewhere at every step (needs a case that carries the canvas alone, "
+                                         "and takes --space canonical unless told) [default: fixed]",
+                                         choices=("fixed", "shifted"))  # fmt: skip
     circular: bool = option(False, "the left edge continues the right edge", action="store_true")
     eval_pos: list[int] | None = option(None, "left edges of the square crops, in pixels of a 512-high strip "
                                         "[default: 8, evenly spread]", type=int, nargs="+")  # fmt: skip
@@ -297,6 +323,11 @@ class WideImageOptions(Options):
             "prompt": "A photo of a mountain range at twilight",
         },
     }
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        "reference": {"num_inference_steps": 50, "sampling_method": "ddim"},
+        "balanced": {"num_inference_steps": 25, "sampling_method": "dpmpp_2m", "window_schedule": "shifted"},
+        "draft": {"num_inference_steps": 12, "sampling_method": "dpmpp_2m", "window_schedule": "shifted"},
+    }
     FREE: ClassVar[frozenset[str]] = Options.FREE | {"prompt", "eval_pos"}
 
     def check(self) -> None:
@@ -316,6 +347,35 @@ class WideImageOptions(Options):
             raise UserError("--prompt and --prompts_file both say what to draw: give one of them.")
         if self.prompts_file is not None and self.eval_pos is not None:
             raise UserError("--eval_pos is for --prompt: with --prompts_file each entry has its own eval_pos.")
+
+    def with_defaults(self, family: str) -> "WideImageOptions":
+        schedule = self.window_schedule or self.PRESETS.get(self.preset, {}).get("window_schedule", "fixed")
+        stride, space = self.window_stride, self.space
+        if schedule == "shifted":
+            space = "canonical" if (space, self.case_num) == (None, None) and self.sync != "none" else space
+            self._check_shifted(dataclasses.replace(self, space=space).case)
+        elif self.preset == "reference" and stride is None:
+            stride = REFERENCE_STRIDE[family]
+        return super(
+            WideImageOptions, dataclasses.replace(self, window_schedule=schedule, window_stride=stride, space=space)
+        ).with_defaults(family)
+
+    def _check_shifted(self, case: Case) -> None:
+        if case.carried != ("zts",):
+            raise UserError(
+                f"--window_schedule shifted moves the windows, case {case.number} carries their states from step to "
+                "step: take --space canonical, or --window_schedule fixed."
+            )
+        if self.window_stride is not None:
+            raise UserError(
+                f"--window_stride {self.window_stride} is for windows that stay: leave it out, or add "
+                "--window_schedule fixed."
+            )
+        if self.mvd_end != 1.0:
+            raise UserError(
+                f"--mvd_end {self.mvd_end} lets windows go their own ways, shifted ones have none: take "
+                "--window_schedule fixed."
+            )
 
     def requests(self) -> list[PictureRequest]:
         if self.prompts_file is not None:
@@ -348,7 +408,8 @@ class WideImageOptions(Options):
         ]
         for request in requests:
             check_positions(request.eval_pos, height, width, request.prompts[0])
-        return dataclasses.replace(self, panorama_height=height, panorama_width=width), requests
+        stride = window if self.window_schedule == "shifted" else self.window_stride
+        return dataclasses.replace(self, panorama_height=height, panorama_width=width, window_stride=stride), requests
 
 
 @dataclasses.dataclass(frozen=True)
@@ -406,6 +467,11 @@ class AmbiguousImageOptions(Options):
             "style": "an oil painting of",
             "rotate_angle": 90.0,
         },
+    }
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        "reference": {"num_inference_steps": 30, "sampling_method": "ddim"},
+        "balanced": {"num_inference_steps": 20, "sampling_method": "dpmpp_2m"},
+        "draft": {"num_inference_steps": 10, "sampling_method": "dpmpp_2m"},
     }
     FREE: ClassVar[frozenset[str]] = Options.FREE | {"prompts", "style"}
     CONTENTS: ClassVar[frozenset[str]] = Options.CONTENTS | {"ref_image"}

@@ -1,0 +1,179 @@
+"""Square windows over a canvas: where they lie, cropping them and adding them up without a loop over windows."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+Window = tuple[int, int, int, int]  # top, bottom, left, right in cells; on a ring right may pass the canvas' width
+
+
+@dataclass(frozen=True)
+class Run:
+    """Windows of one line that start at equal distances.
+
+    Attributes:
+        start: of the first one.
+        stride: from one to the next.
+        count: how many.
+    """
+
+    start: int
+    stride: int
+    count: int
+
+
+class Line:
+    """Windows along one axis.
+
+    Args:
+        starts: ascending; any distances, equal ones are fast.
+        window: their length.
+        length: of the canvas along this axis; a window that passes it goes on at 0.
+    """
+
+    def __init__(self, starts: Sequence[int], window: int, length: int):
+        self.starts, self.window, self.length = list(starts), window, length
+        self.runs = equal_runs(self.starts)
+        self.overhang = max(0, self.starts[-1] + window - length)
+
+    def cut(self, canvas: torch.Tensor) -> torch.Tensor:
+        """Return the windows of ``[..., length]`` as ``[..., K, window]``."""
+        if self.overhang:
+            canvas = torch.cat([canvas, canvas[..., : self.overhang]], dim=-1)
+        parts = [canvas[..., run.start :].unfold(-1, self.window, run.stride)[..., : run.count, :] for run in self.runs]
+        return torch.cat(parts, dim=-2)
+
+    def add(self, windows: torch.Tensor) -> torch.Tensor:
+        """Add windows ``[..., K, window]`` up where they lie: ``[..., length]``.
+
+        Of a run, every m-th window is disjoint from the next, where m strides reach over a window: m additions do it.
+        """
+        apart = [-(-self.window // run.stride) for run in self.runs]
+        reach = max(run.start + (run.count + m) * run.stride for run, m in zip(self.runs, apart, strict=True))
+        sums = windows.new_zeros(*windows.shape[:-2], max(reach + self.window, self.length))
+        first = 0
+        for run, m in zip(self.runs, apart, strict=True):
+            for offset in range(min(m, run.count)):
+                some = windows[..., first + offset : first + run.count : m, :]
+                start, period, count = run.start + offset * run.stride, m * run.stride, some.shape[-2]
+                places = sums[..., start : start + count * period].unflatten(-1, (count, period))
+                places[..., : self.window] += some
+            first += run.count
+        canvas = sums[..., : self.length]
+        canvas[..., : self.overhang] += sums[..., self.length : self.length + self.overhang]
+        return canvas
+
+
+class WindowGrid:
+    """Windows in rows and columns.
+
+    Args:
+        tops, lefts: where the rows and the columns start, ascending.
+        window: side h of a window.
+        height, width: of the canvas.
+
+    Attributes:
+        windows: all, row by row.
+    """
+
+    def __init__(self, tops: Sequence[int], lefts: Sequence[int], window: int, height: int, width: int):
+        self.rows, self.columns = Line(tops, window, height), Line(lefts, window, width)
+        self.windows: list[Window] = [
+            (top, top + window, left, left + window) for top, left in itertools.product(tops, lefts)
+        ]
+
+    def crop(self, z_t: torch.Tensor) -> torch.Tensor:
+        """Cut the windows out: ``[1, C, H, W]`` -> ``[N, C, h, h]``."""
+        columns = self.columns.cut(z_t[0])  # [C, H, K, h]
+        windows = self.rows.cut(columns.movedim(1, -1))  # [C, K, h, R, h], the rows of a window last
+        return windows.permute(3, 1, 0, 4, 2).flatten(0, 1)
+
+    def add(self, x_ts: torch.Tensor) -> torch.Tensor:
+        """Add the windows up on a canvas: ``[N, C, h, h]`` -> ``[1, C, H, W]``."""
+        grid = x_ts.unflatten(0, (len(self.rows.starts), len(self.columns.starts)))
+        strips = self.columns.add(grid.permute(2, 0, 3, 1, 4))  # [C, R, h, W]
+        return self.rows.add(strips.movedim(-1, 1)).movedim(1, -1)[None]
+
+
+def equal_runs(starts: Sequence[int]) -> list[Run]:
+    """Split ascending starts into as few runs of equal distance as a walk from the left finds."""
+    runs: list[Run] = []
+    for start in starts:
+        last = runs[-1] if runs else None
+        if last is not None and last.count == 1:
+            runs[-1] = Run(last.start, start - last.start, 2)
+        elif last is not None and start == last.start + last.count * last.stride:
+            runs[-1] = Run(last.start, last.stride, last.count + 1)
+        else:
+            runs.append(Run(start, 1, 1))
+    return runs
+
+
+def window_starts(length: int, window: int, stride: int, circular: bool = False) -> list[int]:
+    """Return where windows start so that they cover a line of ``length`` cells.
+
+    On a line the last window is moved back to end at the edge; on a ring windows go on across it.
+
+    Args:
+        length: at least ``window``.
+        window, stride: in cells, ``1 <= stride <= window``.
+    """
+    if circular:
+        return list(range(0, length, stride))
+    starts = list(range(0, length - window + 1, stride))
+    return starts if starts[-1] == length - window else [*starts, length - window]
+
+
+def shifted_starts(
+    length: int, window: int, turn: int, generator: torch.Generator, circular: bool = False
+) -> list[int]:
+    """Return where windows start that hardly overlap, at a new place each turn, so that no border stays where it is.
+
+    After SpotDiffusion (Frolov et al., WACV 2025), for any length, without joining a line's ends. k windows can cover
+    the canvas. On a ring the k windows start anywhere. On a line the first and the last stay at the ends, and by as
+    much as all windows are longer than the line the others can shift. Where that is less than half a window, every
+    other turn takes k + 1.
+
+    Args:
+        length: at least ``window``.
+        window: in cells.
+        turn: number of the step, from 0.
+        generator: one number is drawn from it, whatever the sizes.
+        circular: the canvas is a ring.
+    """
+    share = torch.rand((), generator=generator, dtype=torch.float64).item()
+    count = -(-length // window)
+    if circular:
+        offset = int(share * length)
+        return sorted((offset + i * window) % length for i in range(count))
+    if count > 1 and 2 * (count * window - length) < window and turn % 2:
+        count += 1
+    if count < 3:
+        return sorted({0, length - window})
+    low, high = max(0, length - (count - 1) * window), min(window, length - (count - 2) * window)
+    second = low + round(share * (high - low))
+    return sorted({0, *(second + i * window for i in range(count - 2)), length - window})
+
+
+def paste(placed: Iterable[tuple[Window, torch.Tensor]], height: int, width: int) -> torch.Tensor:
+    """Add pictures onto a canvas whose right edge may go on at the left, one after the other as they come.
+
+    Args:
+        placed: pairs of a place ``(top, bottom, left, right)`` and a picture ``[C, h, w]``; ``right`` may pass the
+            width.
+        height, width: of the canvas.
+
+    Returns:
+        The sums ``[1, C, height, width]``, added up in the given order.
+    """
+    canvas: torch.Tensor | None = None
+    for (top, bottom, left, right), picture in placed:
+        if canvas is None:
+            canvas = picture.new_zeros(len(picture), height, width)
+        inside = min(right, width) - left
+        canvas[:, top:bottom, left : left + inside] += picture[..., :inside]
+        if right > width:
+            canvas[:, top:bottom, : right - width] += picture[..., inside:]
+    return canvas[None]

@@ -1,0 +1,243 @@
+"""What saves work and changes pictures: shifted windows, the multistep solver, guidance in some steps, presets."""
+
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler
+
+from guidance.base_model import BaseModel, StepState
+from tests.analytic import (
+    IF_SCHEDULER,
+    SD_SCHEDULER,
+    FakeUNet,
+    ambiguous_model,
+    gaussian_answer,
+    nonlinear_answer,
+    one_view_model,
+    pixel_stages,
+    text_of,
+    wide_model,
+    wide_options,
+)
+from utils.errors import UserError
+from utils.options import AmbiguousImageOptions, WideImageOptions
+
+F64 = torch.float64
+CONFIGS = {"sd": (SD_SCHEDULER, "sigma_min"), "if": (IF_SCHEDULER, "zero")}
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=F64)
+
+
+def run(model, x_t: torch.Tensor) -> torch.Tensor:
+    *_, last = model.denoise({"xts": x_t}, 1, torch.Generator().manual_seed(5))
+    return last.x_t_1
+
+
+def cellwise(x_t, timestep, text, labels):
+    """A nonlinear network that sees every cell by itself, so that it does not matter in which window it lies."""
+    return torch.tanh(x_t * 1.3 + torch.sin(timestep / 100)) + text.mean(dim=(1, 2))[:, None, None, None] ** 2
+
+
+def generate(unet: FakeUNet, cells: tuple[int, int], seed: int = 1, **given) -> tuple[torch.Tensor, list[StepState]]:
+    model = wide_model(unet, cells, **given)
+    states = list(model.generate(("a",), seed))
+    return states[-1].z_t_1, states
+
+
+# ---------------------------------------------------------------------------------------------- DPM-Solver++(2M)
+
+
+def sigmas_of(model: BaseModel) -> torch.Tensor:
+    """sigma / alpha at every timestep and at the end of the last step."""
+    times = list(model.schedule.timesteps)
+    abars = torch.cat([model.schedule.alphas_cumprod[times], model.schedule.alphas_cumprod_prev[times[-1:]]])
+    return ((1 - abars) / abars).sqrt()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 14, 15, 25])
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_dpmpp_equals_that_of_diffusers(name: str, spacing: str, steps: int) -> None:
+    config, end = CONFIGS[name]
+    answer, x_t, text = nonlinear_answer(4), noise(1, 4, 4, 4), text_of(1).double()
+    given = {"scheduler": config, "num_inference_steps": steps, "timestep_spacing": spacing}
+    model = one_view_model(FakeUNet(answer, F64), sampling_method="dpmpp_2m", **given)
+    ours = run(model, x_t)
+    plain = {key: config[key] for key in ("num_train_timesteps", "beta_schedule", "beta_start", "beta_end")}
+    scheduler = DPMSolverMultistepScheduler(**plain, final_sigmas_type=end)
+    scheduler.set_timesteps(timesteps=list(model.schedule.timesteps))
+    scheduler.sigmas = sigmas_of(model)  # its own are float32
+    theirs = x_t
+    for t in scheduler.timesteps:
+        theirs = scheduler.step(answer(theirs, t, text, None), t, theirs).prev_sample
+    assert (ours - theirs).abs().max() < 1e-6 * theirs.abs().max()  # its step is float32
+    if steps > 2:
+        ddim = run(one_view_model(FakeUNet(answer, F64), **given), x_t)
+        assert (ours - ddim).abs().max() > 3e-6 * theirs.abs().max()
+
+
+def test_dpmpp_is_of_second_order() -> None:
+    """Twice the steps quarter the error where DDIM's is halved, on data whose flow is known."""
+    errors = {"ddim": [], "dpmpp_2m": []}
+    for method, found in errors.items():
+        for steps in (80, 160):
+            model = one_view_model(FakeUNet(lambda *a: None, F64), num_inference_steps=steps, sampling_method=method)
+            abars = model.schedule.alphas_cumprod
+            model.denoiser.unet.answer = gaussian_answer(0.3, 0.5, abars)
+            x_t = noise(1, 4, 4, 4)
+            start, end = abars[model.schedule.timesteps[0]], model.schedule.alphas_cumprod_prev[1]
+            spread = ((end * 0.25 + 1 - end) / (start * 0.25 + 1 - start)).sqrt()
+            exact = end.sqrt() * 0.3 + spread * (x_t - start.sqrt() * 0.3)
+            found.append((run(model, x_t) - exact).abs().max().item())
+    assert errors["ddim"][0] / errors["ddim"][1] == pytest.approx(2, rel=0.2)
+    assert errors["dpmpp_2m"][0] / errors["dpmpp_2m"][1] > 3
+    assert errors["dpmpp_2m"][1] < errors["ddim"][1] / 2
+
+
+@pytest.mark.parametrize("circular", [False, True])
+def test_views_and_canvas_look_ahead_alike(circular: bool) -> None:
+    """From a shared start, x0 averaged: each view's history is its crop of the canvas' history."""
+    results = [
+        generate(FakeUNet(nonlinear_answer(4)), (8, 20), sampling_method="dpmpp_2m", num_inference_steps=6,
+                 window_stride=3, space=space, circular=circular)[0]
+        for space in ("instance", "canonical")
+    ]  # fmt: skip
+    torch.testing.assert_close(*results, rtol=0, atol=1e-4)
+
+
+def test_a_picture_remembers_nothing_of_the_one_before() -> None:
+    model = wide_model(FakeUNet(nonlinear_answer(4)), (8, 20), sampling_method="dpmpp_2m", num_inference_steps=4)
+    first, _, again = ([*model.generate((prompt,), 1)][-1].z_t_1 for prompt in ("a", "b", "a"))
+    assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize("case_num", [0, 1, 3, 4, 6, 13, 29, 54, 58, 59])
+def test_every_kind_of_case_can_look_ahead(case_num: int) -> None:
+    given = {"sampling_method": "dpmpp_2m", "num_inference_steps": 4, "case_num": case_num}
+    model = ambiguous_model(pixel_stages(), views_names=["identity", "rotate_cw"], **given)
+    *_, last = model.generate(("a", "b"), 1)
+    assert last.x_t_1.isfinite().all() and last.x_t_1.shape == (2, 3, 16, 16)
+
+
+# ---------------------------------------------------------------------------------------------- guidance in some steps
+
+
+def rows(unet: FakeUNet) -> list[int]:
+    return [len(call.x_t) for call in unet.calls]
+
+
+def test_guidance_outside_its_interval_costs_and_does_nothing() -> None:
+    unet = FakeUNet(nonlinear_answer(4))
+    one_window = {"window_stride": 8, "num_inference_steps": 10}
+    given, _ = generate(unet, (8, 8), guidance_interval=[0.2, 0.5], **one_window)
+    assert rows(unet) == [1, 1, 2, 2, 2, 1, 1, 1, 1, 1]
+    by_hand = wide_model(FakeUNet(nonlinear_answer(4)), (8, 8), **one_window)
+    scales = iter([1, 1, 7.5, 7.5, 7.5, 1, 1, 1, 1, 1])
+    by_hand._guidance_scale = lambda: next(scales)
+    assert torch.equal([*by_hand.generate(("a",), 1)][-1].z_t_1, given)
+
+
+def test_guidance_in_all_steps_is_the_default() -> None:
+    unet = FakeUNet(nonlinear_answer(4))
+    default, whole = (
+        generate(unet, (8, 16), num_inference_steps=5, guidance_interval=given)[0] for given in (None, [0.0, 1.0])
+    )
+    assert torch.equal(default, whole)
+
+
+# ---------------------------------------------------------------------------------------------- shifted windows
+
+
+@pytest.mark.parametrize("cells", [(8, 8), (8, 13), (8, 24), (8, 41), (19, 24), (40, 8)])
+@pytest.mark.parametrize("circular", [False, True])
+@pytest.mark.parametrize("method", ["ddim", "dpmpp_2m"])
+def test_where_windows_lie_matters_to_the_network_alone(cells: tuple[int, int], circular: bool, method: str) -> None:
+    given = {"circular": circular, "num_inference_steps": 6, "sampling_method": method}
+    fixed, _ = generate(FakeUNet(cellwise), cells, window_stride=2, **given)
+    shifted, _ = generate(FakeUNet(cellwise), cells, window_schedule="shifted", **given)
+    torch.testing.assert_close(shifted, fixed, rtol=0, atol=2e-4)
+
+
+def test_shifted_windows_need_few_samples_and_move() -> None:
+    unet = FakeUNet(nonlinear_answer(4))
+    model = wide_model(unet, (8, 48), window_schedule="shifted", num_inference_steps=20, guidance_scale=1.0)
+    places = [tuple(model.mapper) for _ in model.generate(("a",), 1)]
+    assert rows(unet)[::2] == [6] * 10 and set(rows(unet)[1::2]) <= {6, 7}
+    assert len(set(places)) >= 6
+
+
+@pytest.mark.parametrize("circular", [False, True])
+def test_shifted_windows_come_from_the_seed(circular: bool) -> None:
+    def picture(seed: int, **given) -> torch.Tensor:
+        unet = FakeUNet(nonlinear_answer(4))
+        given = {"window_schedule": "shifted", "num_inference_steps": 6, "circular": circular, **given}
+        return generate(unet, (8, 29), seed, **given)[0]
+
+    assert torch.equal(picture(1), picture(1))
+    assert torch.equal(picture(1, eta=0.5), picture(1, eta=0.5))
+    assert not torch.allclose(picture(1), picture(2), atol=1e-3)
+
+
+# ---------------------------------------------------------------------------------------------- options
+
+
+def test_shifted_windows_carry_the_canvas() -> None:
+    options = wide_options(16, 64, window_schedule="shifted")
+    assert (options.space, options.case_num) == ("canonical", 5)
+    assert wide_options(16, 64, window_schedule="shifted", case_num=6).case_num == 6
+    assert wide_options(16, 64).window_schedule == "fixed"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"window_schedule": "shifted", "space": "instance"}, ["--space canonical", "case 2"]),
+        ({"window_schedule": "shifted", "sync": "none"}, ["shifted"]),
+        ({"window_schedule": "shifted", "case_num": 55}, ["case 55"]),
+        ({"window_schedule": "shifted", "window_stride": 8}, ["--window_stride 8", "fixed"]),
+        ({"preset": "draft", "window_stride": 8}, ["--window_stride 8", "--window_schedule fixed"]),
+        ({"window_schedule": "shifted", "mvd_end": 0.5}, ["--mvd_end 0.5"]),
+        ({"sampling_method": "dpmpp_2m", "eta": 0.5}, ["--eta 0.5", "dpmpp_2m"]),
+        ({"preset": "balanced", "eta": 0.5}, ["--eta 0.5", "ddim"]),
+        ({"guidance_interval": [0.5, 0.5]}, ["--guidance_interval 0.5 0.5"]),
+        ({"guidance_interval": [-0.1, 0.5]}, ["--guidance_interval -0.1 0.5"]),
+        ({"guidance_interval": [0.1, 1.5]}, ["--guidance_interval 0.1 1.5"]),
+        ({"guidance_interval": [0.1, float("nan")]}, ["--guidance_interval 0.1 nan"]),
+    ],
+)
+def test_what_does_not_go_together(given: dict, words: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        options = WideImageOptions(app="wide_image", **given)
+        options.check()
+        options.with_defaults("sd")
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("family", ["sd", "tiny"])
+def test_presets_fill_what_was_left_open(family: str) -> None:
+    def made(**given):
+        return WideImageOptions(app="wide_image", **given).with_defaults(family)
+
+    reference, draft = made(preset="reference"), made(preset="draft")
+    assert (reference.num_inference_steps, reference.sampling_method, reference.window_schedule) == (
+        50,
+        "ddim",
+        "fixed",
+    )
+    assert reference.window_stride == {"sd": 8, "tiny": 4}[family]
+    assert (draft.num_inference_steps, draft.sampling_method, draft.window_schedule) == (12, "dpmpp_2m", "shifted")
+    own = made(preset="draft", num_inference_steps=17, sampling_method="ddim", window_schedule="fixed", window_stride=5)
+    assert (own.num_inference_steps, own.sampling_method, own.window_stride) == (17, "ddim", 5)
+    assert "preset" not in own.decisive()
+    assert {"window_schedule", "guidance_interval", "sampling_method"} <= own.decisive().keys()
+
+
+def test_the_assignment_is_the_preset_called_reference() -> None:
+    for options_class, family, app in (
+        (WideImageOptions, "sd", "wide_image"), (AmbiguousImageOptions, "deepfloyd", "ambiguous_image")
+    ):  # fmt: skip
+        default = options_class(app=app).with_defaults(family)
+        reference = options_class(app=app, preset="reference").with_defaults(family)
+        assert default.decisive() == reference.decisive()

@@ -1,0 +1,109 @@
+"""Windows without a loop equal windows with one; shifted windows cover every canvas and leave no border in place."""
+
+import random
+
+import pytest
+import torch
+
+from guidance.windows import Line, WindowGrid, equal_runs, paste, shifted_starts, window_starts
+
+SIZES = [(8, 8), (8, 9), (8, 12), (8, 13), (8, 16), (8, 17), (8, 48), (8, 51), (5, 64), (1, 7), (64, 384), (64, 416)]
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64)
+
+
+def grids(count: int, seed: int) -> list[WindowGrid]:
+    """Grids at random, most of which do not tile, a third with starts at any distances, a third on a ring."""
+    draw = random.Random(seed)
+    found = []
+    for index in range(count):
+        window = draw.randint(1, 9)
+        height, width = draw.randint(window, 2 * window + 5), draw.randint(window, 5 * window + 7)
+        stride, ring = draw.randint(1, window), index % 3 == 1
+        lefts = window_starts(width, window, stride, ring)
+        if index % 3 == 2:
+            lefts = sorted(draw.sample(range(width - window + 1), draw.randint(1, width - window + 1)))
+        found.append(WindowGrid(window_starts(height, window, stride), lefts, window, height, width))
+    return found
+
+
+@pytest.mark.parametrize("grid", grids(90, seed=0))
+def test_crops_and_sums_equal_a_loop(grid: WindowGrid) -> None:
+    height, width = grid.rows.length, grid.columns.length
+    z = noise(1, 3, height, width)
+    ring = torch.cat([z, z], dim=-1)
+    crops = torch.stack([ring[0, :, top:bottom, left:right] for top, bottom, left, right in grid.windows])
+    assert torch.equal(grid.crop(z), crops)
+    windows = noise(*crops.shape)
+    before = windows.clone()
+    looped = paste(zip(grid.windows, windows, strict=True), height, width)
+    assert (grid.add(windows) - looped).abs().max() < 1e-12
+    assert torch.equal(windows, before)
+
+
+def test_the_number_of_additions_is_that_of_strides_in_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    unflatten = torch.Tensor.unflatten
+    monkeypatch.setattr(torch.Tensor, "unflatten", lambda self, *args: calls.append(args) or unflatten(self, *args))
+    for windows in (20, 2000):
+        calls.clear()
+        Line(range(0, 8 * windows, 8), 64, 8 * windows + 56).add(torch.ones(windows, 64))
+        assert len(calls) == 8
+
+
+@pytest.mark.parametrize(
+    ("starts", "runs"),
+    [
+        ([0], [(0, 1, 1)]),
+        ([0, 8, 16, 24], [(0, 8, 4)]),
+        ([0, 8, 16, 19], [(0, 8, 3), (19, 1, 1)]),
+        ([0, 3, 11, 19, 24], [(0, 3, 2), (11, 8, 2), (24, 1, 1)]),
+    ],
+)
+def test_runs_of_equal_distance(starts: list[int], runs: list[tuple[int, int, int]]) -> None:
+    assert [(run.start, run.stride, run.count) for run in equal_runs(starts)] == runs
+
+
+# ---------------------------------------------------------------------------------------------- shifted windows
+
+
+def schedule(window: int, length: int, circular: bool, turns: int = 200, seed: int = 3) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(seed)
+    return [shifted_starts(length, window, turn, generator, circular) for turn in range(turns)]
+
+
+@pytest.mark.parametrize("circular", [False, True])
+@pytest.mark.parametrize(("window", "length"), SIZES)
+def test_shifted_windows_cover_every_size(window: int, length: int, circular: bool) -> None:
+    fewest = -(-length // window)
+    for starts in schedule(window, length, circular):
+        assert starts == sorted(set(starts))
+        covered = {(start + cell) % length for start in starts for cell in range(window)}
+        assert covered == set(range(length))
+        assert len(starts) <= (fewest if circular else fewest + 1)
+        if not circular:
+            assert starts[0] == 0 and starts[-1] == length - window
+
+
+@pytest.mark.parametrize(("window", "length"), [(64, 384), (64, 640), (32, 192), (64, 1000), (64, 64 * 1024)])
+def test_shifted_windows_cost_what_the_area_asks(window: int, length: int) -> None:
+    turns = schedule(window, length, circular=False)
+    assert sum(map(len, turns)) / len(turns) <= 1.1 * -(-length // window)
+    ring = schedule(window, length, circular=True)
+    assert {len(starts) for starts in ring} == {-(-length // window)}
+
+
+@pytest.mark.parametrize("length", [384, 400, 416, 447])
+def test_no_border_stays_where_it_is(length: int) -> None:
+    borders = [set(starts[1:-1]) for starts in schedule(64, length, circular=False)]
+    moved = [turn for turn in borders if turn]
+    everywhere = set().union(*moved)
+    assert len(everywhere) > 0.4 * (length - 2 * 64)
+    assert all(sum(border in turn for turn in moved) < len(moved) * 0.6 for border in everywhere)
+
+
+def test_a_seed_says_where_shifted_windows_lie() -> None:
+    assert schedule(8, 51, False) == schedule(8, 51, False)
+    assert schedule(8, 51, False) != schedule(8, 51, False, seed=4)
