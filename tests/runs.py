@@ -27,7 +27,8 @@ def wide(sd_folder: Path, top: Path, *extra: object) -> Argv:
     """A wide image of 64x96 pixels in two steps and three windows, into ``top/t``."""
     return _argv(
         "--app", "wide_image", "--sd_path", sd_folder, "--save_top_dir", top, "--tag", "t", "--device", "cpu",
-        "--panorama_width", 96, "--window_stride", 2, "--num_inference_steps", 2, "--guidance_scale", 2, *extra
+        "--dtype", "float32", "--panorama_width", 96, "--window_stride", 2, "--num_inference_steps", 2,
+        "--guidance_scale", 2, *extra
     )  # fmt: skip
 
 
@@ -35,7 +36,7 @@ def ambiguous(stage_1: Path, stage_2: Path, top: Path, *extra: object) -> Argv:
     """An ambiguous image of 64x64 pixels in two steps a stage, into ``top/t``."""
     return _argv(
         "--app", "ambiguous_image", "--stage_1_path", stage_1, "--stage_2_path", stage_2, "--save_top_dir", top,
-        "--tag", "t", "--device", "cpu", "--num_inference_steps", 2, "--guidance_scale", 2, *extra
+        "--tag", "t", "--device", "cpu", "--dtype", "float32", "--num_inference_steps", 2, "--guidance_scale", 2, *extra
     )  # fmt: skip
 
 

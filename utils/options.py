@@ -58,7 +58,8 @@ class Options:
     variant: str = option("auto", "weight files: auto, none, or a name as in model.NAME.safetensors (such as fp16)")
     device: str = option("auto", "where networks run", choices=DEVICES)
     gpu: int | None = option(None, "index of the GPU to use [default: 0, or one per process]", type=int)
-    dtype: str = option("auto", "number format of the networks; auto is 16 bits on a GPU, float32 elsewhere",
+    dtype: str = option("auto", "number format of the networks; auto is 16 bits on a GPU, bfloat16 on a "
+                        "processor with AMX or AVX-512-BF16, float32 elsewhere",
                         choices=DTYPES)  # fmt: skip
     offload: bool = option(False, "keep networks in main memory, move each to the device for its turn (accelerate)",
                            action="store_true")  # fmt: skip
