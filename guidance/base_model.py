@@ -3,6 +3,7 @@
 Shapes: N views, canonical tensors ``[1, C, H, W]``, instance tensors ``[N, C, h, w]``.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from guidance.synchronization import ALONE, Case
 from utils.options import Options
 
 Tensors = dict[str, torch.Tensor]
+logger = logging.getLogger(__name__)
 CARRIED = {"x_t_1": "xts", "z_t_1": "zts"}  # a step's result -> the next step's input
 
 
@@ -81,7 +83,8 @@ class BaseModel(ABC):
     Attributes set by :meth:`begin_stage` for the stage at hand: ``denoiser``, ``conditioning``, ``schedule``,
     ``threshold`` (ratio and maximum of dynamic thresholding, or None), ``history`` (what a multistep solver remembers).
     ``turn`` counts the steps of the stage from 0.
-    ``case`` and ``noise_space`` are the options' unless an app's stage needs others.
+    ``case`` and ``noise_space`` are the options' unless an app's stage needs others, ``view_batch_size`` until memory
+    is full.
     """
 
     denoiser: Denoiser
@@ -93,7 +96,7 @@ class BaseModel(ABC):
     def __init__(self, options: Options):
         self.options = options
         self.case, self.noise_space = options.case, options.noise_space
-        self.turn = 0
+        self.turn, self.view_batch_size = 0, options.view_batch_size
         self.mapper: list[Any] = []
         self.init_mapper()
 
@@ -149,10 +152,22 @@ class BaseModel(ABC):
     # ------------------------------------------------------------------------------ one step
 
     def compute_noise_preds(self, xts: torch.Tensor, timestep: torch.Tensor | int) -> torch.Tensor:
-        """Predict eps ``[N, C, h, w]`` of every view with guidance, ``options.view_batch_size`` views at a time."""
-        return self.denoiser.predict_eps(
-            xts, int(timestep), self.conditioning, self._guidance_scale(), self.options.view_batch_size
-        )
+        """Predict eps ``[N, C, h, w]`` of every view with guidance, ``view_batch_size`` views at a time.
+
+        Where they do not fit into a GPU's memory, half as many are tried, then and from then on; eps stays the same.
+        """
+        guidance_scale = self._guidance_scale()
+        while True:
+            try:
+                return self.denoiser.predict_eps(
+                    xts, int(timestep), self.conditioning, guidance_scale, self.view_batch_size
+                )
+            except torch.OutOfMemoryError:
+                if self.view_batch_size == 1:
+                    raise
+            self.view_batch_size = min(self.view_batch_size, len(xts)) // 2 or 1
+            logger.warning("the GPU's memory is full: from now on --view_batch_size %d", self.view_batch_size)
+            torch.cuda.empty_cache()
 
     def _guidance_scale(self) -> float:
         """Return the guidance scale of the step at hand: 1, no guidance, outside of ``options.guidance_interval``."""

@@ -241,3 +241,33 @@ def test_the_assignment_is_the_preset_called_reference() -> None:
         default = options_class(app=app).with_defaults(family)
         reference = options_class(app=app, preset="reference").with_defaults(family)
         assert default.decisive() == reference.decisive()
+
+
+# ---------------------------------------------------------------------------------------------- full memory
+
+
+class SmallMemory(FakeUNet):
+    """A network on a GPU that has room for so many samples at once."""
+
+    def __init__(self, room: int):
+        super().__init__(nonlinear_answer(4))
+        self.room = room
+
+    def forward(self, sample, *given, **named):
+        if len(sample) > self.room:
+            raise torch.OutOfMemoryError("no room")
+        return super().forward(sample, *given, **named)
+
+
+def test_a_full_gpu_halves_the_batch_and_changes_no_picture(caplog: pytest.LogCaptureFixture) -> None:
+    given = {"window_stride": 2, "num_inference_steps": 2, "view_batch_size": 64}
+    whole, _ = generate(FakeUNet(nonlinear_answer(4)), (8, 20), **given)
+    unet = SmallMemory(room=4)
+    torch.testing.assert_close(generate(unet, (8, 20), **given)[0], whole, rtol=0, atol=1e-5)
+    assert rows(unet) == [2] * 14  # 7 windows: 7, 3, 1 of them at a time, with guidance
+    assert [record.args for record in caplog.records] == [(3,), (1,)]
+
+
+def test_a_gpu_without_room_for_one_view_is_an_error() -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        generate(SmallMemory(room=1), (8, 20), num_inference_steps=1)
