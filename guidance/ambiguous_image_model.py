@@ -130,16 +130,24 @@ class AmbiguousImageModel(BaseModel):
         self.results = {}
         pictures: torch.Tensor | None = None
         for number, stage in enumerate(self.stages, start=1):
-            start = self._begin(stage, prompts, pictures, generator)
+            own = (self.options.stage2_num_inference_steps, self.options.stage2_guidance_scale) if number == 2 else ()
+            start = self._begin(stage, prompts, pictures, generator, *own)
             for state in self.denoise(start, number, generator):
                 if state.step == state.steps:
                     pictures = self.results[f"stage_{number}"] = self._seen(state, "x_t_1")
                 yield state
 
     def _begin(
-        self, stage: Stage, prompts: tuple[str, ...], pictures: torch.Tensor | None, generator: torch.Generator
+        self,
+        stage: Stage,
+        prompts: tuple[str, ...],
+        pictures: torch.Tensor | None,
+        generator: torch.Generator,
+        *own: float,
     ) -> Tensors:
-        """Set everything for the steps of a stage; return the states that it starts from.
+        """Set everything for the steps of a stage, its ``own`` number of steps and guidance where they differ.
+
+        Returns the states that it starts from.
 
         Latents know two ways only: views agree on x0, or stay apart. A step's noise is the views' own there.
         """
@@ -149,7 +157,7 @@ class AmbiguousImageModel(BaseModel):
             self.case, self.noise_space = self.case if self.case == ALONE else X0, "instance"
         embeddings = self.embeddings if stage.embeddings is None else stage.embeddings
         conditioning = Conditioning(torch.cat([embeddings[prompt] for prompt in prompts]), embeddings[""])
-        self.begin_stage(stage.denoiser, conditioning, self._threshold(stage))
+        self.begin_stage(stage.denoiser, conditioning, self._threshold(stage), *own)
         shape = stage.shape(pictures)
         start = self.start((1, *shape), (len(self.mapper), *shape), generator)
         if pictures is not None:

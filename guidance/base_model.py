@@ -81,7 +81,7 @@ class BaseModel(ABC):
     :meth:`inverse_mapping`), how a picture is made of one or more stages (:meth:`generate`) and how it is shown.
 
     Attributes set by :meth:`begin_stage` for the stage at hand: ``denoiser``, ``conditioning``, ``schedule``,
-    ``threshold`` (ratio and maximum of dynamic thresholding, or None), ``history`` (what a multistep solver remembers).
+    ``guidance_scale``, ``threshold`` (ratio and maximum of dynamic thresholding, or None), ``history`` (what a multistep solver remembers).
     ``turn`` counts the steps of the stage from 0.
     ``case`` and ``noise_space`` are the options' unless an app's stage needs others, ``view_batch_size`` until memory
     is full.
@@ -172,9 +172,9 @@ class BaseModel(ABC):
     def _guidance_scale(self) -> float:
         """Return the guidance scale of the step at hand: 1, no guidance, outside of ``options.guidance_interval``."""
         if self.options.guidance_interval is None:
-            return self.options.guidance_scale
+            return self.guidance_scale
         low, high = self.options.guidance_interval
-        return self.options.guidance_scale if low <= self.turn / len(self.schedule.timesteps) < high else 1.0
+        return self.guidance_scale if low <= self.turn / len(self.schedule.timesteps) < high else 1.0
 
     def compute_tweedie(
         self,
@@ -340,13 +340,26 @@ class BaseModel(ABC):
     # ------------------------------------------------------------------------------ the loop
 
     def begin_stage(
-        self, denoiser: Denoiser, conditioning: Conditioning, threshold: tuple[float, float] | None = None
+        self,
+        denoiser: Denoiser,
+        conditioning: Conditioning,
+        threshold: tuple[float, float] | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
     ) -> None:
-        """Set the network, what it is told, and the schedule for the steps that follow."""
+        """Set the network, what it is told, and the schedule for the steps that follow.
+
+        Args:
+            threshold: see the attribute.
+            num_inference_steps, guidance_scale: of this stage, where they are not the options'.
+        """
+        self.guidance_scale = self.options.guidance_scale if guidance_scale is None else guidance_scale
         self.denoiser, self.conditioning, self.threshold = denoiser, conditioning, threshold
         self.turn, self.history = 0, {}
         self.schedule = Schedule.from_config(
-            denoiser.scheduler_config, self.options.num_inference_steps, self.options.timestep_spacing
+            denoiser.scheduler_config,
+            num_inference_steps or self.options.num_inference_steps,
+            self.options.timestep_spacing,
         )
 
     def start(

@@ -43,13 +43,15 @@ class Line:
         if self.overhang:
             canvas = torch.cat([canvas, canvas[..., : self.overhang]], dim=-1)
         parts = [canvas[..., run.start :].unfold(-1, self.window, run.stride)[..., : run.count, :] for run in self.runs]
-        return torch.cat(parts, dim=-2)
+        return torch.cat(parts, dim=-2) if len(parts) > 1 else parts[0]
 
     def add(self, windows: torch.Tensor) -> torch.Tensor:
         """Add windows ``[..., K, window]`` up where they lie: ``[..., length]``.
 
         Of a run, every m-th window is disjoint from the next, where m strides reach over a window: m additions do it.
         """
+        if self.starts == [0] and self.window == self.length:
+            return windows[..., 0, :]
         apart = [-(-self.window // run.stride) for run in self.runs]
         reach = max(run.start + (run.count + m) * run.stride for run, m in zip(self.runs, apart, strict=True))
         sums = windows.new_zeros(*windows.shape[:-2], max(reach + self.window, self.length))

@@ -428,6 +428,10 @@ class AmbiguousImageOptions(Options):
                                     "patch_permute:grid=4,seed=7; listed at the end", nargs="+")  # fmt: skip
     rotate_angle: float | None = option(None, "degrees clockwise that inner_rotate turns [default: 90]", type=float)
     stage2_noise_level: int = option(50, "noise on the picture that stage 2 enlarges, 0 to 999", type=int)
+    stage2_num_inference_steps: int | None = option(None, "denoising steps of stage 2 [default: as of stage 1; "
+                                                    "tiny: 6]", type=int)  # fmt: skip
+    stage2_guidance_scale: float | None = option(None, "guidance of stage 2 [default: as of stage 1; tiny: 1]",
+                                                 type=float)  # fmt: skip
     stage2_conditioning: str = option("noised", "noised: as IF was trained; plain: the level is told, no noise added",
                                       choices=("noised", "plain"))  # fmt: skip
     thresholding: str = option("dynamic", "of x0, before averaging, as IF's scheduler asks; none: the bare formulas",
@@ -463,6 +467,8 @@ class AmbiguousImageOptions(Options):
             "stage_2_path": str(EMBEDDED / "letters-stage-2"),
             "num_inference_steps": 30,
             "guidance_scale": 3.0,
+            "stage2_num_inference_steps": 6,
+            "stage2_guidance_scale": 1.0,
             "initialize_xt_from_zt": False,
             "prompts": ["the letter N", "the letter Z"],
             "style": "an oil painting of",
@@ -480,6 +486,8 @@ class AmbiguousImageOptions(Options):
     def check(self) -> None:
         super().check()
         _check_range("stage2_noise_level", self.stage2_noise_level, 0, 999)
+        _check_range("stage2_num_inference_steps", self.stage2_num_inference_steps, 1, 1000)
+        _check_range("stage2_guidance_scale", self.stage2_guidance_scale, 0.0, 1000.0)
         _check_range("stage3_noise_level", self.stage3_noise_level, 0, 350)
         if self.stage3_noise_level is not None and self.stage_3_path is None:
             raise UserError(f"--stage3_noise_level {self.stage3_noise_level} is for stage 3: give --stage_3_path too.")
@@ -495,8 +503,11 @@ class AmbiguousImageOptions(Options):
     def with_defaults(self, family: str) -> "AmbiguousImageOptions":
         options = super().with_defaults(family)
         parts = check_combination(self.views_names)
+        steps, guidance = options.stage2_num_inference_steps, options.stage2_guidance_scale
         return dataclasses.replace(
             options,
+            stage2_num_inference_steps=options.num_inference_steps if steps is None else steps,
+            stage2_guidance_scale=options.guidance_scale if guidance is None else guidance,
             rotate_angle=options.rotate_angle if reads_rotate_angle(self.views_names) else None,
             reduction="sum" if parts else options.reduction,
             initialize_xt_from_zt=parts or options.initialize_xt_from_zt,
