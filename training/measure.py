@@ -24,17 +24,20 @@ from training.landscape_captions import PROMPTS
 from training.measure_letters import PAIR_PROMPTS, measure_letters, measure_pairs
 from training.measure_report import machine, write
 from training.measure_shipped import measure_files, measure_scorer, measure_time
+from training.measure_stage_2 import PICTURES, measure_stage_2
 from training.measure_strips import measure_strips
 from training.measure_tool import FOLDERS, ROOT, Tool
 from utils.errors import UserError, exit_with
 from utils.options import EMBEDDED
 from utils.prompts import read_ambiguous_prompts
 
-SECONDS = {"strips": 9.0, "letters": 6.0, "pairs": 6.0}  # per picture on one core that does nothing else, about
+# per picture on one core that does nothing else, about
+SECONDS = {"strips": 9.0, "letters": 6.0, "stage_2": 2.5, "pairs": 6.0}
 
 PARTS: dict[str, Callable[[Tool], dict[str, Any]]] = {
     "strips": measure_strips,
     "letters": measure_letters,
+    "stage_2": measure_stage_2,
     "pairs": measure_pairs,
     "scorer": measure_scorer,
     "files": measure_files,
@@ -79,6 +82,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--checkpoint_dir", type=Path, default=Path("checkpoints"), help="where the judges are kept")
     parser.add_argument("--seeds", type=int, default=16, help="seeds 0, 1, ... of every prompt")
     parser.add_argument("--baseline_seeds", type=int, default=4, help="seeds of what is only reported")
+    parser.add_argument("--stage2_noise_levels", type=int, nargs="*", default=[], help="stage 2 also at these levels")
     parser.add_argument("--only", nargs="+", choices=tuple(PARTS), default=list(PARTS), help="parts to measure")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="processes of main.py")
     parser.add_argument("--dtype", default="auto", help="number format, as main.py takes it")
@@ -91,6 +95,7 @@ def estimate(options: argparse.Namespace) -> float:
     counts = {
         "strips": scenes * (options.seeds + options.baseline_seeds),
         "letters": len(letters.LETTERS) // 2 * options.seeds,
+        "stage_2": PICTURES * (1 + len(options.stage2_noise_levels)) * options.processes,  # by one process
         "pairs": pairs * (options.seeds + 2 * options.baseline_seeds),
     }
     return sum(counts.get(part, 0) * SECONDS.get(part, 0) for part in options.only) / 60 / options.processes
