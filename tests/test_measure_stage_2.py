@@ -19,7 +19,7 @@ from utils.options import AmbiguousImageOptions
 def small(
     if_stage_1_folder: Path, if_stage_2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
-    """Return a command line that measures three letters of invented faces, small random stages in two steps, 16 to 64 px."""
+    """Return a command line: three letters of invented faces, small random stages, two steps, 16 to 64 px."""
     masks = np.zeros((6, 26, letters.MASK_SIZE, letters.MASK_SIZE), np.uint8)
     masks[:, :, 20:70, 30:60] = 255
     np.savez_compressed(tmp_path / "glyphs.npz", masks=masks, aspects=np.ones((6, 26), np.float32))
