@@ -337,3 +337,13 @@ def test_the_search_and_the_measurement_share_no_seed() -> None:
     assert len(sieve) == 2 * 650 and len(final) == 5 * options.final_seeds
     assert {trial.seed for trial in sieve}.isdisjoint(trial.seed for trial in final)
     assert min(trial.seed for trial in sieve) >= 100 > measure.parse([]).seeds
+
+
+def test_a_small_search_ranks_what_it_drew_and_writes_a_prompts_file(tmp_path: Path) -> None:
+    output = tmp_path / "pairs.json"
+    few = {"pairs": 3, "keep": 1, "sieve_steps": 1, "sieve_seeds": 1, "final_steps": 1, "final_seeds": 1, "batch": 8}
+    argv = [part for name, value in few.items() for part in (f"--{name}", str(value))]
+    ranking = find_pairs.main([*argv, "--dtype", "float32", "--output", str(output)])
+    assert len(ranking) == len(find_pairs.STYLES)
+    assert [value for _, value in ranking] == sorted((value for _, value in ranking), reverse=True)
+    assert len(read_ambiguous_prompts(output)) == 1
