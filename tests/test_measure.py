@@ -279,6 +279,19 @@ def test_a_few_steps_lower_the_judges_loss_and_a_finished_one_is_taken_as_it_is(
     assert (judge.classify(again, pictures) == judge.classify(network, pictures)).all()
 
 
+def test_the_judge_of_letters_is_kept_and_loaded_again(
+    invented_glyphs: judge.Glyphs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks, aspects = (part.repeat(6, *[1] * (part.ndim - 1)).numpy() for part in invented_glyphs)
+    np.savez_compressed(tmp_path / "glyphs.npz", masks=masks, aspects=aspects)
+    accuracy = judge.accuracy
+    monkeypatch.setattr(judge, "accuracy", lambda network, draw, count: accuracy(network, draw, 52))
+    first, again = (judge.letter_judge(tmp_path, steps=2) for _ in range(2))
+    assert (tmp_path / "judge-letters.pt").exists() and first.classes == tuple(letters.LETTERS)
+    assert first.held_out == again.held_out
+    assert first([top_half("n"), top_half("e")]) == again([top_half("n"), top_half("e")])
+
+
 # ---------------------------------------------------------------------------------------------- pairs
 
 
