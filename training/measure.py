@@ -82,7 +82,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--checkpoint_dir", type=Path, default=Path("checkpoints"), help="where the judges are kept")
     parser.add_argument("--seeds", type=int, default=16, help="seeds 0, 1, ... of every prompt")
     parser.add_argument("--baseline_seeds", type=int, default=4, help="seeds of what is only reported")
-    parser.add_argument("--stage2_noise_levels", type=int, nargs="*", default=[], help="stage 2 also at these levels")
+    parser.add_argument("--stage2_noise_levels", type=int, nargs="*", default=[], choices=range(1000), metavar="LEVEL",
+                        help="noise on the input of stage 2, 0 to 999, reported beside the default level")  # fmt: skip
     parser.add_argument("--only", nargs="+", choices=tuple(PARTS), default=list(PARTS), help="parts to measure")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="processes of main.py")
     parser.add_argument("--dtype", default="auto", help="number format, as main.py takes it")
