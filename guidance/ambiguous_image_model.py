@@ -130,12 +130,15 @@ class AmbiguousImageModel(BaseModel):
         self.results = {}
         pictures: torch.Tensor | None = None
         for number, stage in enumerate(self.stages, start=1):
-            own = (self.options.stage2_num_inference_steps, self.options.stage2_guidance_scale) if number == 2 else ()
-            start = self._begin(stage, prompts, pictures, generator, *own)
+            start = self._begin(stage, prompts, pictures, generator, *self._own(number))
             for state in self.denoise(start, number, generator):
                 if state.step == state.steps:
                     pictures = self.results[f"stage_{number}"] = self._seen(state, "x_t_1")
                 yield state
+
+    def _own(self, number: int) -> tuple[float, ...]:
+        """Return number of steps and guidance of a stage, where they are not the first one's."""
+        return (self.options.stage2_num_inference_steps, self.options.stage2_guidance_scale) if number == 2 else ()
 
     def _begin(
         self,

@@ -10,7 +10,20 @@ import torch
 from PIL import Image
 
 from guidance.ambiguous_image_model import AmbiguousImageModel
-from training import find_pairs, judge, letters, measure, scenes
+from training import (
+    find_pairs,
+    judge,
+    letters,
+    measure,
+    measure_letters,
+    measure_report,
+    measure_shipped,
+    measure_strips,
+    measure_tool,
+    scenes,
+)
+from training.measure_report import BEGIN, END
+from utils.files import write_json
 from utils.options import EMBEDDED
 from utils.prompts import read_ambiguous_prompts
 
@@ -44,45 +57,45 @@ def ramp(width: int, steps: dict[int, float] | None = None) -> np.ndarray:
 
 
 def test_borders_are_where_windows_begin_end_or_change() -> None:
-    edges, middles = measure.border_columns(width=768, window=32, stride=16, scale=4)
+    edges, middles = measure_strips.border_columns(width=768, window=32, stride=16, scale=4)
     assert edges == list(range(64, 768, 64))
     assert middles == list(range(96, 700, 64))
 
 
 def test_the_last_window_is_moved_back_to_the_edge() -> None:
-    edges, middles = measure.border_columns(width=40, window=4, stride=3, scale=4)  # windows at 0, 3, 6
+    edges, middles = measure_strips.border_columns(width=40, window=4, stride=3, scale=4)  # windows at 0, 3, 6
     assert edges == [12, 16, 24, 28]
     assert middles == [16, 28]  # a cell as near to both belongs to the first
 
 
 def test_a_smooth_strip_has_a_figure_of_one_and_steps_at_borders_show() -> None:
-    assert measure.seam_figure([ramp(64)], [16, 32]) == pytest.approx(1)
-    assert measure.seam_figure([ramp(64, {16: 9, 32: 9})], [16, 32]) == pytest.approx(9)
-    assert measure.seam_figure([ramp(64, {15: 9, 33: 9})], [16, 32]) < 1
+    assert measure_strips.seam_figure([ramp(64)], [16, 32]) == pytest.approx(1)
+    assert measure_strips.seam_figure([ramp(64, {16: 9, 32: 9})], [16, 32]) == pytest.approx(9)
+    assert measure_strips.seam_figure([ramp(64, {15: 9, 33: 9})], [16, 32]) < 1
 
 
 def test_steps_count_whatever_their_sign() -> None:
-    assert measure.seam_figure([ramp(64, {16: -9})], [16]) == pytest.approx(9)
+    assert measure_strips.seam_figure([ramp(64, {16: -9})], [16]) == pytest.approx(9)
 
 
 def test_other_borders_are_not_elsewhere() -> None:
     strip = ramp(64, {16: 5, 24: 50})
-    assert measure.seam_figure([strip], [16], [24]) == pytest.approx(5)
-    assert measure.seam_figure([strip], [16]) < 5
+    assert measure_strips.seam_figure([strip], [16], [24]) == pytest.approx(5)
+    assert measure_strips.seam_figure([strip], [16]) < 5
 
 
 def test_the_decoders_grid_can_be_left_out_of_account() -> None:
     strip = ramp(64, dict.fromkeys(range(4, 64, 4), 3.0))
-    assert measure.seam_figure([strip], [16, 32]) > 2
-    assert measure.seam_figure([strip], [16, 32], grid=4) == pytest.approx(1)
+    assert measure_strips.seam_figure([strip], [16, 32]) > 2
+    assert measure_strips.seam_figure([strip], [16, 32], grid=4) == pytest.approx(1)
 
 
 def test_all_strips_count_together() -> None:
-    assert measure.seam_figure([ramp(64), ramp(64, {16: 9})], [16]) == pytest.approx(5)
+    assert measure_strips.seam_figure([ramp(64), ramp(64, {16: 9})], [16]) == pytest.approx(5)
 
 
 def test_the_bar_applies_to_the_larger_figure() -> None:
-    figures = measure.seam_figures([ramp(64, {16: 2, 24: 7})], [16], [24], 4)
+    figures = measure_strips.seam_figures([ramp(64, {16: 2, 24: 7})], [16], [24], 4)
     assert figures["larger"] == figures["nearest"] == pytest.approx(7)
     assert figures["begin_or_end"] == pytest.approx(2)
 
@@ -91,25 +104,25 @@ def test_the_bar_applies_to_the_larger_figure() -> None:
 
 
 def test_the_best_of_every_full_group_is_taken_the_first_of_equals() -> None:
-    assert measure.best_of_groups([0.1, 0.9, 0.2, 0.3, 0.5, 0.5, 0.1, 0.2, 0.9]) == [1, 4]
-    assert measure.best_of_groups([3.0, 2.0]) == []
+    assert measure_letters.best_of_groups([0.1, 0.9, 0.2, 0.3, 0.5, 0.5, 0.1, 0.2, 0.9]) == [1, 4]
+    assert measure_letters.best_of_groups([3.0, 2.0]) == []
 
 
 def test_the_letters_of_the_prompts_are_all_and_in_all_styles() -> None:
-    entries = [measure.letter_entry(index, index + 13) for index in range(13)]
+    entries = [measure_letters.letter_entry(index, index + 13) for index in range(13)]
     prompts = [prompt for entry in entries for prompt in entry.values()]
-    assert sorted(map(measure.letter_of, prompts)) == list(letters.LETTERS)
+    assert sorted(map(measure_letters.letter_of, prompts)) == list(letters.LETTERS)
     captions = {caption.lower() for caption in letters.captions()}
     assert {prompt.lower() for prompt in prompts} < captions
     for style in letters.STYLES[1:]:
         assert sum(style in prompt for prompt in prompts) >= 4
 
 
-def shot_of(folder: Path, views: list[Image.Image], prompts: list[str]) -> measure.Shot:
+def shot_of(folder: Path, views: list[Image.Image], prompts: list[str]) -> measure_tool.Shot:
     files = [{"file": f"{k}.png", "role": "view", "prompt": prompt, "view": k} for k, prompt in enumerate(prompts)]
     for entry, view in zip(files, views, strict=True):
         view.save(folder / entry["file"])
-    return measure.Shot(folder, {"prompts": prompts, "files": files, "seed": 0}, {})
+    return measure_tool.Shot(folder, {"prompts": prompts, "files": files, "seed": 0}, {})
 
 
 def top_half(dark: str) -> Image.Image:
@@ -132,26 +145,26 @@ def compass(pictures: list[Image.Image]) -> list[str]:
 
 def test_one_picture_reads_in_its_views_and_in_their_mean(tmp_path: Path) -> None:
     shot = shot_of(tmp_path, [top_half("n"), top_half("e")], ["the letter N", "the letter E"])  # clockwise: up is right
-    assert measure.read(compass, shot) == measure.Reading(own=True, one=True, apart=0.0)
+    assert measure_letters.read(compass, shot) == measure_letters.Reading(own=True, one=True, apart=0.0)
 
 
 def test_two_pictures_are_told_from_one(tmp_path: Path) -> None:
     shot = shot_of(tmp_path, [top_half("n"), top_half("s")], ["the letter N", "the letter S"])
-    reading = measure.read(compass, shot)
+    reading = measure_letters.read(compass, shot)
     assert reading.own and not reading.one and reading.apart > 100
 
 
 def test_the_shipped_pairs_are_ten_of_twelve_letters_and_turned_ones_count_once() -> None:
-    shipped = read_ambiguous_prompts(measure.ROOT / measure.PAIR_PROMPTS).values()
-    names = [measure.pair_name(list(fields.values())) for fields in shipped]
-    assert measure.variety_row(names).reached
-    assert measure.variety_row(["N/Z a photo", "Z/N a photo"]).shown == "1 pairs, 2 letters"
+    shipped = read_ambiguous_prompts(measure_tool.ROOT / measure_letters.PAIR_PROMPTS).values()
+    names = [measure_letters.pair_name(list(fields.values())) for fields in shipped]
+    assert measure_letters.variety_row(names).reached
+    assert measure_letters.variety_row(["N/Z a photo", "Z/N a photo"]).shown == "1 pairs, 2 letters"
 
 
 def test_shots_are_read_by_prompt_and_seed_and_only_those_asked_for(tmp_path: Path) -> None:
     pictures = [{"prompts": [p], "seed": s, "files": []} for s in (1, 0, 2) for p in ("b", "a")]
     (tmp_path / "run.json").write_text(json.dumps({"options": {}, "pictures": pictures}))
-    shots = measure.read_shots(tmp_path, 2)
+    shots = measure_tool.read_shots(tmp_path, 2)
     assert [(shot.prompts, shot.entry["seed"]) for shot in shots] == [
         (("b",), 0), (("b",), 1), (("a",), 0), (("a",), 1)
     ]  # fmt: skip
@@ -160,55 +173,55 @@ def test_shots_are_read_by_prompt_and_seed_and_only_those_asked_for(tmp_path: Pa
 # ---------------------------------------------------------------------------------------------- what is written
 
 
-def part_of(*rows: measure.Row) -> dict:
+def part_of(*rows: measure_report.Row) -> dict:
     return {"rows": [vars(row) for row in rows], **PART}
 
 
 def test_bars_are_reached_or_missed() -> None:
-    assert measure.share_row("x", 0.95, 0.95).reached is True
-    assert measure.share_row("x", 0.94, 0.95).reached is False
-    assert measure.number_row("x", 1.06, "", 1.05).reached is False
-    assert measure.number_row("x", 9.0, "s").reached is None
+    assert measure_report.share_row("x", 0.95, 0.95).reached is True
+    assert measure_report.share_row("x", 0.94, 0.95).reached is False
+    assert measure_report.number_row("x", 1.06, "", 1.05).reached is False
+    assert measure_report.number_row("x", 9.0, "s").reached is None
 
 
 def test_the_table_replaces_only_itself() -> None:
-    text = f"# Title\n\nbefore\n\n{measure.BEGIN}\nold\n{measure.END}\n\nafter\n"
-    new = measure.replace_between(text, "new")
+    text = f"# Title\n\nbefore\n\n{BEGIN}\nold\n{END}\n\nafter\n"
+    new = measure_report.replace_between(text, "new")
     assert new.startswith("# Title\n\nbefore\n") and new.endswith("\n\nafter\n")
     assert "old" not in new and "new" in new
-    assert measure.replace_between(new, "new") == new
+    assert measure_report.replace_between(new, "new") == new
 
 
-@pytest.mark.parametrize("text", ["", measure.BEGIN, measure.END + measure.BEGIN, 2 * (measure.BEGIN + measure.END)])
+@pytest.mark.parametrize("text", ["", BEGIN, END + BEGIN, 2 * (BEGIN + END)])
 def test_a_text_without_its_markers_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="once each"):
-        measure.replace_between(text, "new")
+        measure_report.replace_between(text, "new")
 
 
 def test_a_part_replaces_only_itself(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text(f"# Title\n{measure.BEGIN}{measure.END}\n")
-    measure.update(tmp_path, "files", part_of(measure.number_row("weight", 5.0, "MiB", 16)))
-    measure.update(tmp_path, "strips", part_of(measure.share_row("crops", 0.5, 0.95)))
-    measures = measure.update(tmp_path, "files", part_of(measure.number_row("weight", 6.0, "MiB", 16)))
+    (tmp_path / "README.md").write_text(f"# Title\n{BEGIN}{END}\n")
+    measure.update(tmp_path, "files", part_of(measure_report.number_row("weight", 5.0, "MiB", 16)))
+    measure.update(tmp_path, "strips", part_of(measure_report.share_row("crops", 0.5, 0.95)))
+    measures = measure.update(tmp_path, "files", part_of(measure_report.number_row("weight", 6.0, "MiB", 16)))
     assert list(measures) == ["strips", "files"]
     assert json.loads((tmp_path / "measures.json").read_text()) == measures
     readme = (tmp_path / "README.md").read_text()
     assert "| crops | 50.0% | >= 95% | **no** |" in readme and "| weight | 6.0 MiB | <= 16 MiB | yes |" in readme
-    assert "5.0 MiB" not in readme and readme.startswith("# Title\n") and readme.endswith(f"{measure.END}\n")
+    assert "5.0 MiB" not in readme and readme.startswith("# Title\n") and readme.endswith(f"{END}\n")
 
 
 def test_the_files_of_a_folder_are_weighed_and_hashed(tmp_path: Path) -> None:
-    (tmp_path / "a.safetensors").write_bytes(b"x" * 3 * measure.MIB)
+    (tmp_path / "a.safetensors").write_bytes(b"x" * 3 * measure_shipped.MIB)
     (tmp_path / "b.bin").write_bytes(b"")
-    tool = measure.Tool(measure.parse(["--models", str(tmp_path)]))
-    part = measure.measure_files(tool)
+    tool = measure_tool.Tool(measure.parse(["--models", str(tmp_path)]))
+    part = measure_shipped.measure_files(tool)
     assert [row.reached for row in part["rows"]] == [True, True, False]
     assert part["rows"][0].value == part["rows"][1].value == 3
     assert list(part["details"]["sha256"]) == ["a.safetensors"]
 
 
 def test_the_shipped_models_take_the_tools_own_defaults_and_others_get_them_spelt_out(tmp_path: Path) -> None:
-    shipped, other = measure.Tool(measure.parse([])), measure.Tool(measure.parse(["--sd_path", str(tmp_path)]))
+    shipped, other = (measure_tool.Tool(measure.parse(argv)) for argv in ([], ["--sd_path", str(tmp_path)]))
     assert shipped._model("wide_image") == ["--model", "tiny"] == other._model("ambiguous_image")
     given = other._model("wide_image")
     assert given[:2] == ["--sd_path", str(tmp_path)] and given[given.index("--window_stride") + 1] == "16"
@@ -266,6 +279,19 @@ def test_a_few_steps_lower_the_judges_loss_and_a_finished_one_is_taken_as_it_is(
     assert (judge.classify(again, pictures) == judge.classify(network, pictures)).all()
 
 
+def test_the_judge_of_letters_is_kept_and_loaded_again(
+    invented_glyphs: judge.Glyphs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks, aspects = (part.repeat(6, *[1] * (part.ndim - 1)).numpy() for part in invented_glyphs)
+    np.savez_compressed(tmp_path / "glyphs.npz", masks=masks, aspects=aspects)
+    accuracy = judge.accuracy
+    monkeypatch.setattr(judge, "accuracy", lambda network, draw, count: accuracy(network, draw, 52))
+    first, again = (judge.letter_judge(tmp_path, steps=2) for _ in range(2))
+    assert (tmp_path / "judge-letters.pt").exists() and first.classes == tuple(letters.LETTERS)
+    assert first.held_out == again.held_out
+    assert first([top_half("n"), top_half("e")]) == again([top_half("n"), top_half("e")])
+
+
 # ---------------------------------------------------------------------------------------------- pairs
 
 
@@ -313,7 +339,7 @@ def test_chosen_pairs_show_enough_letters_and_make_a_prompts_file(tmp_path: Path
     chosen = find_pairs.choose(ranking, count=3, letters_wanted=6)
     assert len(chosen) == 3 and len(find_pairs.shown(chosen)) >= 6
     assert (("a", "b", "photo"), 1.0) in find_pairs.choose(ranking, count=3, letters_wanted=3)
-    measure.write_json(tmp_path / "pairs.json", find_pairs.entries(chosen))
+    write_json(tmp_path / "pairs.json", find_pairs.entries(chosen))
     assert len(read_ambiguous_prompts(tmp_path / "pairs.json")) == 3
 
 
@@ -324,3 +350,13 @@ def test_the_search_and_the_measurement_share_no_seed() -> None:
     assert len(sieve) == 2 * 650 and len(final) == 5 * options.final_seeds
     assert {trial.seed for trial in sieve}.isdisjoint(trial.seed for trial in final)
     assert min(trial.seed for trial in sieve) >= 100 > measure.parse([]).seeds
+
+
+def test_a_small_search_ranks_what_it_drew_and_writes_a_prompts_file(tmp_path: Path) -> None:
+    output = tmp_path / "pairs.json"
+    few = {"pairs": 3, "keep": 1, "sieve_steps": 1, "sieve_seeds": 1, "final_steps": 1, "final_seeds": 1, "batch": 8}
+    argv = [part for name, value in few.items() for part in (f"--{name}", str(value))]
+    ranking = find_pairs.main([*argv, "--dtype", "float32", "--output", str(output)])
+    assert len(ranking) == len(find_pairs.STYLES)
+    assert [value for _, value in ranking] == sorted((value for _, value in ranking), reverse=True)
+    assert len(read_ambiguous_prompts(output)) == 1

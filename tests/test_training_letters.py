@@ -101,10 +101,12 @@ def test_the_pipeline_encodes_prompts_as_training_did(stage_1: tuple[list[float]
     torch.testing.assert_close(negative[0], trained[-1])
 
 
-def test_stage_2_runs_in_the_stock_pipeline(stage_1: tuple[list[float], Path]) -> None:
+def test_stage_2_learns_and_runs_in_the_stock_pipeline(stage_1: tuple[list[float], Path]) -> None:
     folder = stage_1[1].parent
-    losses = train_letters_stage_2.main(arguments(folder, 6, 8, 8, 32))
-    assert np.isfinite(losses).all()
+    train_letters_stage_2.main(arguments(folder, 4, 8, 8, 32))
+    losses = train_letters_stage_2.main(arguments(folder, 40, 8, 8, 32))
+    assert len(losses) == 2 and np.isfinite(losses).all()
+    assert losses[1] < losses[0]
     pipeline = IFSuperResolutionPipeline.from_pretrained(
         folder / "letters-stage-2", use_safetensors=True, **WITHOUT_CHECKER
     )

@@ -106,6 +106,26 @@ def test_a_few_steps_lower_the_loss() -> None:
     assert losses[-1] < losses[0]
 
 
+def test_the_script_learns_goes_on_and_saves_a_folder_that_the_tool_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks = np.zeros((11, 26, letters.MASK_SIZE, letters.MASK_SIZE), np.uint8)
+    for letter in range(26):
+        masks[:, letter, 10 + 2 * letter : 30 + 2 * letter, 10:-10] = 255
+    np.savez_compressed(tmp_path / "scorer_glyphs.npz", masks=masks, aspects=np.ones((11, 26), np.float32))
+    draw_strips, test = training.draw_strips, training.test
+    monkeypatch.setattr(training, "draw_strips", lambda first, count: draw_strips(first, 1))
+    monkeypatch.setattr(training, "test", lambda model, pictures: test(model, pictures, 26))
+    places = ["--checkpoint_dir", str(tmp_path), "--output_dir", str(tmp_path), "--device", "cpu"]
+    for steps in ("2", "14"):
+        found = training.main(["--steps", steps, "--batch_size", "18", *places])
+    early, late = torch.load(tmp_path / "scorer.pt", weights_only=True)["losses"]
+    assert late < early
+    assert found.keys() == {"letters", "landscapes"} and all(0 <= share <= 1 for share in found.values())
+    features = ClipScorer(find_clip(str(tmp_path / "scorer"), None)).text_features(["the letter n"])
+    assert features.shape[0] == 1 and np.isfinite(features).all()
+
+
 def test_an_export_loads_through_open_clip_with_the_same_features(tmp_path: Path) -> None:
     model, wordings = training.build_model(1).eval(), training.Wordings(32)
     training.export(model, tmp_path / "scorer", wordings.known_tokens())

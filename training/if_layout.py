@@ -10,8 +10,11 @@ from torch.nn import functional as F
 FIXED_SMALL = -1.0
 
 
-def make_scheduler(sample_max_value: float) -> DDPMScheduler:
-    """Return IF's scheduler: cosine, learned variance, dynamic thresholding; it predicts v."""
+def make_scheduler(sample_max_value: float, timestep_spacing: str = "leading") -> DDPMScheduler:
+    """Return IF's scheduler: cosine, learned variance, dynamic thresholding; it predicts v.
+
+    "trailing" starts at the noisiest timestep whatever the number of steps: few of them need it.
+    """
     return DDPMScheduler(
         beta_schedule="squaredcos_cap_v2",
         variance_type="learned_range",
@@ -19,6 +22,7 @@ def make_scheduler(sample_max_value: float) -> DDPMScheduler:
         thresholding=True,
         dynamic_thresholding_ratio=0.95,
         sample_max_value=sample_max_value,
+        timestep_spacing=timestep_spacing,
     )
 
 

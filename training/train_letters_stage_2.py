@@ -118,7 +118,7 @@ def save(unet: nn.Module, folder: Path) -> None:
         tokenizer=None,
         text_encoder=None,
         unet=unet,
-        scheduler=if_layout.make_scheduler(1.0),
+        scheduler=if_layout.make_scheduler(1.0, "trailing"),
         image_noising_scheduler=if_layout.make_noising_scheduler(),
         safety_checker=None,
         feature_extractor=None,

@@ -1,0 +1,114 @@
+"""Strips: do their crops show the scene, and can one see where windows meet?"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from guidance.windows import window_starts
+from training.judge import scene_judge
+from training.landscape_captions import PROMPTS
+from training.measure_report import mean, number_row, share_row
+from training.measure_tool import ROOT, Shot, Tool, by_prompts, cost
+from utils.files import write_json
+from utils.prompts import read_wide_prompts
+
+WIDE_PROMPTS = "data/wide_image_prompts.json"
+SCENE_OF = {prompt: scene for scene, prompt in PROMPTS.items()}
+
+
+def measure_strips(tool: Tool) -> dict[str, Any]:
+    """Judge the crops of all scenes' strips and look for seams."""
+    options = tool.options
+    prompts = ("--prompts_file", str(write_scenes(options.work_dir / "strips.json")))
+    shots = tool.make("strips", "wide_image", options.seeds, *prompts)
+    apart = tool.make("strips-none", "wide_image", options.baseline_seeds, *prompts, "--sync", "none")
+    judge = scene_judge(options.checkpoint_dir)
+    right = {SCENE_OF[texts[0]]: judge_crops(judge, group) for texts, group in by_prompts(shots).items()}
+    same_seeds = [shot for shot in shots if shot.entry["seed"] < options.baseline_seeds]
+    seams = {name: seams_of(tool, some) for name, some in
+             (("all", shots), ("same_seeds", same_seeds), ("none", apart))}  # fmt: skip
+    worst = min(right, key=right.get)
+    first = f"seeds 0 to {options.baseline_seeds - 1}"
+    rows = [
+        share_row("judge of scenes, held-out strips", judge.held_out, 0.98),
+        share_row("strips: crops of the right scene, all scenes", mean(list(right.values())), 0.95),
+        share_row(f"strips: crops of the right scene, worst scene ({worst})", right[worst], 0.8),
+        number_row("strips: seams, larger of both kinds", seams["all"]["larger"], "", 1.05),
+        number_row(f"the same, {first}", seams["same_seeds"]["larger"], ""),
+        number_row(f"the same with `--sync none`, {first}", seams["none"]["larger"], ""),
+    ]
+    return {
+        "rows": rows,
+        "details": {"right_by_scene": right, "seams": seams, "judge_held_out": judge.held_out, **cost(shots)},
+    }
+
+
+def write_scenes(file: Path) -> Path:
+    """Write the prompts file of all scenes, those of the assignment with their crops; return its full path."""
+    entries = read_wide_prompts(ROOT / WIDE_PROMPTS)
+    known = {fields["prompt"] for fields in entries.values()}
+    write_json(file, entries | {scene: {"prompt": text} for scene, text in PROMPTS.items() if text not in known})
+    return file.resolve()
+
+
+def judge_crops(judge: Callable, shots: Sequence[Shot]) -> float:
+    """Return the share of the crops of strips of one prompt that show its scene."""
+    crops = [item for shot in shots for item in shot.pictures("crop")]
+    found = judge([picture for picture, _ in crops])
+    return mean([scene == SCENE_OF[prompt] for scene, (_, prompt) in zip(found, crops, strict=True)])
+
+
+def seams_of(tool: Tool, shots: Sequence[Shot]) -> dict[str, float]:
+    """Return :func:`seam_figures` of strips that were made with the same options."""
+    source, made = tool.sources("wide_image")["sd_path"], shots[0].options
+    scale = 2 ** (len(source.config("vae")["block_out_channels"]) - 1)
+    window = source.config("unet")["sample_size"]
+    edges, middles = border_columns(made["panorama_width"], window, made["window_stride"], scale)
+    strips = [np.asarray(shot.pictures("strip")[0][0]) for shot in shots]
+    return seam_figures(strips, edges, middles, scale)
+
+
+def border_columns(width: int, window: int, stride: int, scale: int) -> tuple[list[int], list[int]]:
+    """Return where windows meet on a strip; column ``x`` stands for the step from pixel ``x - 1`` to pixel ``x``.
+
+    Args:
+        width: of the strip, in pixels.
+        window, stride: in latent cells.
+        scale: pixels per cell.
+
+    Returns:
+        The columns where a window begins or ends, and those where another window's centre becomes the nearest.
+    """
+    starts = window_starts(width // scale, window, stride)
+    edges = {cell * scale for start in starts for cell in (start, start + window)} - {0, width}
+    middles = [-(-(left + right + window) // 2) * scale for left, right in itertools.pairwise(starts)]
+    return sorted(edges), middles
+
+
+def seam_figure(strips: Sequence[np.ndarray], columns: Sequence[int], *others: Sequence[int], grid: int = 1) -> float:
+    """Return the mean absolute step into some columns over the mean step elsewhere, over all strips together.
+
+    Args:
+        strips: ``[H, W, 3]`` each, all of one width.
+        columns: as :func:`border_columns` counts them.
+        others: further columns that do not count as elsewhere.
+        grid: elsewhere are only multiples of it; the decoder's scale leaves its grid out of account.
+    """
+    steps = np.mean([np.abs(np.diff(strip.astype(np.float64), axis=1)).mean((0, 2)) for strip in strips], axis=0)
+    borders = np.array(sorted(columns)) - 1
+    elsewhere = np.arange(1, len(steps) + 1) % grid == 0
+    elsewhere[np.array(sorted({*columns, *itertools.chain(*others)})) - 1] = False
+    return float(steps[borders].mean() / steps[elsewhere].mean())
+
+
+def seam_figures(strips: Sequence[np.ndarray], edges: Sequence[int], middles: Sequence[int], scale: int) -> dict:
+    """Return the seam figures of both kinds of borders, the larger, and both against the decoder's own grid."""
+    figures = {"begin_or_end": seam_figure(strips, edges, middles), "nearest": seam_figure(strips, middles, edges)}
+    on_grid = {
+        "begin_or_end_on_grid": seam_figure(strips, edges, middles, grid=scale),
+        "nearest_on_grid": seam_figure(strips, middles, edges, grid=scale),
+    }
+    return {"larger": max(figures.values()), **figures, **on_grid}
