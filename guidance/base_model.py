@@ -81,10 +81,9 @@ class BaseModel(ABC):
     :meth:`inverse_mapping`), how a picture is made of one or more stages (:meth:`generate`) and how it is shown.
 
     Attributes set by :meth:`begin_stage` for the stage at hand: ``denoiser``, ``conditioning``, ``schedule``,
-    ``guidance_scale``, ``threshold`` (ratio and maximum of dynamic thresholding, or None), ``history`` (what a multistep solver remembers).
-    ``turn`` counts the steps of the stage from 0.
-    ``case`` and ``noise_space`` are the options' unless an app's stage needs others, ``view_batch_size`` until memory
-    is full.
+    ``guidance_scale``, ``threshold`` (ratio and maximum of dynamic thresholding, or None), ``history`` (what a
+    multistep solver remembers). ``turn`` counts the steps of the stage from 0. ``case`` and ``noise_space`` are the
+    options' unless an app's stage needs others, ``view_batch_size`` until memory is full.
     """
 
     denoiser: Denoiser

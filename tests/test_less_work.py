@@ -146,6 +146,20 @@ def test_guidance_in_all_steps_is_the_default() -> None:
     assert torch.equal(default, whole)
 
 
+def test_stage_2_may_have_steps_and_guidance_of_its_own() -> None:
+    stages = pixel_stages()
+    model = ambiguous_model(stages, num_inference_steps=5, stage2_num_inference_steps=3, stage2_guidance_scale=1.0)
+    steps = [(state.stage, state.step, state.steps) for state in model.generate(("a", "b"), 1)]
+    assert steps == [*((1, step, 5) for step in range(1, 6)), *((2, step, 3) for step in range(1, 4))]
+    assert [rows(stage.denoiser.unet) for stage in stages] == [[4] * 5, [2] * 3]
+
+
+def test_stage_2_goes_on_as_stage_1_by_default() -> None:
+    options = AmbiguousImageOptions(app="ambiguous_image", num_inference_steps=5, guidance_scale=4.0)
+    options = options.with_defaults("deepfloyd")
+    assert (options.stage2_num_inference_steps, options.stage2_guidance_scale) == (5, 4.0)
+
+
 # ---------------------------------------------------------------------------------------------- shifted windows
 
 
