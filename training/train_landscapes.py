@@ -163,7 +163,7 @@ def make_tokenizer(options: argparse.Namespace) -> CLIPTokenizer:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the options."""
-    parser = make_parser("Train the landscapes model.", steps=12000, batch_size=16, learning_rate=1e-3)
+    parser = make_parser("Train the landscapes model.", steps=18000, batch_size=16, learning_rate=1e-3)
     parser.add_argument("--strips", type=int, default=40, help="strips drawn for every scene")
     parser.add_argument("--channels", type=int, nargs="+", default=CHANNELS, help="width of every level of the UNet")
     return parser.parse_args(argv)

@@ -31,7 +31,7 @@ WIDTHS = (16, 32, 64, 96, 96)
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = make_parser(__doc__, steps=2400, batch_size=8, learning_rate=1e-3)
+    parser = make_parser(__doc__, steps=3600, batch_size=8, learning_rate=1e-3)
     parser.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS), help="channels of each level")
     return parser.parse_args(argv)
 
