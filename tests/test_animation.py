@@ -454,6 +454,8 @@ BAD_FOLDERS = {
     "no such folder": (None, "holds no run.json"),
     "no run.json": ("", "holds no run.json"),
     "no JSON": ("{", "run.json cannot be read"),
+    "nested": ("[" * 100_000, "run.json cannot be read"),
+    "no angle": ({"options": {"views_names": ["identity", "inner_rotate"], "rotate_angle": "x"}}, "is damaged"),
     "another shape": ("[]", "run.json cannot be read"),
     "of the other app": ({"app": "wide_image"}, "made by --app wide_image"),
     "nothing finished": ({"pictures": []}, "no finished picture"),

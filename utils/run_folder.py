@@ -163,7 +163,7 @@ class RunFolder:
         try:
             content = json.loads(self._file.read_text(encoding="utf-8"))
             _check_shape(content)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise UserError(f"{self._file} cannot be read ({reason}): mend it, or choose another folder.") from error
         return content
