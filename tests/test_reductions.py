@@ -272,3 +272,10 @@ def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
     path = str(tmp_path / "photo.png")
     model = ambiguous_model(pixel_stages(), ref_image=path, prompts=["a"], **HYBRID)
     assert np.array_equal(np.asarray(model.photograph), np.rot90(np.asarray(lying), -1))
+
+
+def test_a_prompts_file_goes_with_a_photograph(photograph: str, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.json"
+    file.write_text('{"x": {"instance_prompt": "b"}}')
+    argv = [*AMBIGUOUS, "--views_names", *HYBRID["views_names"], "--ref_image", photograph, "--prompts_file", str(file)]
+    assert [request.prompts for request in parse_options(argv).requests()] == [("b",)]

@@ -457,7 +457,7 @@ class AmbiguousImageOptions(Options):
     def requests(self) -> list[PictureRequest]:
         if self.prompts_file is None:
             return [PictureRequest(tuple(f"{self.style} {prompt}".strip() for prompt in self.prompts))]
-        entries = read_ambiguous_prompts(Path(self.prompts_file))
+        entries = read_ambiguous_prompts(Path(self.prompts_file), held=self.ref_image is not None)
         requests = [PictureRequest(ambiguous_prompts(fields)) for fields in entries.values()]
         for name, request in zip(entries, requests, strict=True):
             if len(request.prompts) != self.prompts_wanted:
