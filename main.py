@@ -159,11 +159,13 @@ def animate_from(options: Options) -> int:
 def header(job: Job, runtime: "Runtime") -> dict[str, Any]:
     """Return what ``run.json`` says of the whole folder: all that decides its pictures besides prompts and seeds."""
     scorer = {"scorer": {"model": scorer_name(job.scorer), "sha256": job.scorer.sha256}} if job.scorer else {}
+    permutations = job.options.files_by_content()
     return {
         "app": job.options.app,
         "options": {**job.options.decisive(), "dtype": str(runtime.dtype).removeprefix("torch.")},
         "model": {"family": job.family, "sources": {name: source.identity() for name, source in job.sources.items()}},
         **scorer,
+        **({"permutations": permutations} if permutations else {}),
     }
 
 

@@ -53,7 +53,9 @@ class AmbiguousImageModel(BaseModel):
         self.space = PixelSpace()
         self.embeddings: dict[str, torch.Tensor] = {}
         self.results: Tensors = {}
-        self.photograph = None if options.ref_image is None else crop_square(decode(Path(options.ref_image)))
+        self.photograph = (
+            None if options.ref_image is None else crop_square(decode(Path(options.ref_image), upright=True))
+        )
         self.held: dict[tuple[PixelSpace, int, torch.dtype], torch.Tensor] = {}
         super().__init__(options)
 

@@ -24,7 +24,7 @@ from utils.animation_folder import canonical_picture
 from utils.captions import INK, LINES, PAPER, Captions, fit
 from utils.eval_folder import ROLE_REASONS, list_files, make_plan, read_run
 from utils.image_files import is_moving
-from utils.views import get_views
+from utils.views import get_views, permutation_files, with_contents, with_paths
 from utils.views.view_base import from_tensor, to_tensor
 
 one_thread, read_once, fast_wide, no_weights = runs.one_thread, runs.read_once, runs.fast_wide, runs.no_weights
@@ -434,15 +434,34 @@ def view_entry(**changes: object) -> list[dict]:
              "files": [entry, {"file": "p.png", "role": "side_by_side"}]}]  # fmt: skip
 
 
+@pytest.mark.usefixtures("quick", "no_weights")
+def test_a_permutation_is_found_by_its_path_and_known_by_its_content(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = view_samples.permutation_file(tmp_path)
+    given = ["identity", f"permutation:file={path}"]
+    names, permutations = with_contents(given), permutation_files(given)
+    assert with_paths(names, permutations) == given and with_paths(given, {}) == given
+    folder = write_folder(tmp_path / "f", names, permutations=permutations)
+    assert main.main(command(folder)) == 0 and animations(runs.run_json(folder)) == ["p.gif"]
+    np.save(path, np.arange(64))
+    assert "not the file that these pictures were made with" in runs.refused(capsys, command(folder))
+    path.unlink()
+    assert f"{path} is not there" in runs.refused(capsys, command(folder))
+
+
 BAD_FOLDERS = {
     "no such folder": (None, "holds no run.json"),
     "no run.json": ("", "holds no run.json"),
     "no JSON": ("{", "run.json cannot be read"),
+    "nested": ("[" * 100_000, "run.json cannot be read"),
+    "no angle": ({"options": {"views_names": ["identity", "inner_rotate"], "rotate_angle": "x"}}, "is damaged"),
     "another shape": ("[]", "run.json cannot be read"),
     "of the other app": ({"app": "wide_image"}, "made by --app wide_image"),
     "nothing finished": ({"pictures": []}, "no finished picture"),
     "no views": ({"options": {}}, "KeyError: 'views_names'"),
     "an unknown view": ({"options": {"views_names": ["spin"]}}, "unknown view 'spin'"),
+    "an unknown permutation": ({"options": {"views_names": ["permutation:file=sha256:0"]}}, "KeyError: 'sha256:0'"),
     "a view too many": ({"pictures": view_entry(view=2)}, "is of no view"),
     "no prompt": ({"pictures": view_entry(prompt=None)}, "is of no view"),
     "a file elsewhere": ({"pictures": view_entry(file="../f/p.png")}, "no plain file name"),

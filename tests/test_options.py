@@ -92,7 +92,7 @@ BAD_AMBIGUOUS = {
     "default prompts for three views": ("--views_names identity flip rotate_cw", ["--prompts"]),
     "angle without inner_rotate": ("--rotate_angle 45", ["--rotate_angle 45", "inner_rotate"]),
     "angle nan": ("--views_names identity inner_rotate --rotate_angle nan", ["--rotate_angle nan"]),
-    "angle infinite": ("--views_names identity inner_rotate --rotate_angle inf", ["--rotate_angle inf"]),
+    "angle infinite": ("--views_names identity inner_rotate --rotate_angle inf", ["inf", "-3600 to 3600"]),
     "noise level too high": ("--stage2_noise_level 1000", ["--stage2_noise_level 1000", "0 to 999"]),
     "negative noise level": ("--stage2_noise_level -1", ["--stage2_noise_level -1"]),
     "unknown conditioning": ("--stage2_conditioning blurred", ["noised", "plain"]),

@@ -154,6 +154,18 @@ def test_prompts_come_in_the_order_of_the_views(tmp_path: Path) -> None:
     assert ambiguous_prompts(entry) == ("a", "b", "c")
 
 
+def test_a_photograph_takes_the_place_of_the_canonical_prompt(tmp_path: Path) -> None:
+    file = tmp_path / "p.json"
+    file.write_text('{"x": {"instance_prompt_2": "c", "instance_prompt": "b"}, "y": {"instance_prompt": "d"}}')
+    entries = read_ambiguous_prompts(file, held=True).values()
+    assert [ambiguous_prompts(entry) for entry in entries] == [("b", "c"), ("d",)]
+    with pytest.raises(UserError, match="lacks canonical_prompt"):
+        read_ambiguous_prompts(file)
+    file.write_text('{"x": {"canonical_prompt": "a", "instance_prompt": "b"}}')
+    with pytest.raises(UserError, match="unknown field 'canonical_prompt'; known: instance_prompt"):
+        read_ambiguous_prompts(file, held=True)
+
+
 # ---------------------------------------------------------------------------------------------- closed vocabularies
 
 WORDS = {"subjects": ["beach", "mountain range", "the letter n"], "styles": ["photo", "oil painting"],

@@ -1,5 +1,6 @@
 """How views become one canvas: sum of components, one view a step, weights; and a view that a photograph holds."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from utils.errors import UserError
 from utils.options import parse_options
 
 F64 = torch.float64
+AMBIGUOUS = ["--app", "ambiguous_image"]
 HYBRID = {"views_names": ["low_pass:sigma=0.1", "high_pass:sigma=0.1"]}
 
 
@@ -181,6 +183,7 @@ BAD = {
     "weights of nothing": ("--view_weights 1 2", ["--reduction weighted"]),
     "too few weights": ("--reduction weighted --view_weights 1", ["--view_weights", "2 views"]),
     "negative weight": ("--reduction weighted --view_weights 1 -1", ["--view_weights", "-1"]),
+    "endless weight": ("--reduction weighted --view_weights 1e308 1e308", ["--view_weights", "1e+30"]),
     "no weight at all": ("--reduction weighted --view_weights 0 0", ["--view_weights"]),
     "no map": ("--reduction weighted --weight_map none.npy", ["none.npy"]),
     "no photograph": ("--ref_image none.png --prompts a", ["--ref_image none.png"]),
@@ -188,6 +191,8 @@ BAD = {
     "no prompt": ("--ref_image {photograph}", ["--prompts"]),
     "case beyond": ("--case_num 60", ["--case_num 60", "0 to 59"]),
     "case and word": ("--case_num 4 --sync x0", ["--case_num 4", "--sync"]),
+    "case and space": ("--case_num 4 --space instance", ["--case_num 4", "--space"]),
+    "case without words": ("--case_num 13 --sync x0", ["--case_num 13", "--sync"]),
     "no canvas to keep": ("--sync none --space canonical", ["--sync none", "--space canonical"]),
     "canvas with starts apart": ("--case_num 5 --no-initialize_xt_from_zt", ["case 5", "--no-initialize_xt_from_zt"]),
     "noise of nothing": ("--noise_space instance", ["--noise_space", "--eta"]),
@@ -216,6 +221,7 @@ ARRAYS = {
     "text": np.array([["a", "b"]]),
     "one number": np.float64(3),
     "negative": np.full((2, 4, 4), -1.0),
+    "endless": np.full((2, 4, 4), 1e308),
     "nan": np.full((2, 4, 4), np.nan),
     "three views": np.ones((3, 4, 4)),
     "oblong": np.ones((2, 4, 5)),
@@ -235,3 +241,41 @@ def test_a_folder_is_pinned_to_the_content_of_its_files(tmp_path: Path) -> None:
     one, same, other = (save_array(tmp_path / f"{i}.npy", np.full((4, 4), 1.0 + (i == 2))) for i in range(3))
     pinned = [wide_options(512, 512, reduction="weighted", weight_map=path).decisive() for path in (one, same, other)]
     assert pinned[0] == pinned[1] != pinned[2]
+
+
+def test_a_case_may_be_named_by_its_own_words_too() -> None:
+    for line in (
+        "--case_num 4 --sync eps",
+        "--case_num 4 --space canonical",
+        "--case_num 4 --sync eps --space canonical",
+    ):
+        assert parse_options([*AMBIGUOUS, *line.split()]).case.number == 4
+
+
+def test_a_permutation_is_pinned_to_the_content_of_its_file(tmp_path: Path) -> None:
+    orders = (np.arange(16)[::-1], np.arange(16)[::-1], np.roll(np.arange(16), 1))
+    paths = [save_array(tmp_path / f"{i}.npy", order) for i, order in enumerate(orders)]
+    options = [parse_options([*AMBIGUOUS, "--views_names", "identity", f"permutation:file={path}"]) for path in paths]
+    pinned = [one.decisive() for one in options]
+    assert pinned[0] == pinned[1] != pinned[2]
+    assert str(tmp_path) not in json.dumps(pinned)
+    (name,) = options[1].files_by_content()
+    assert options[1].files_by_content() == {name: paths[1]} and f"permutation:file={name}" in pinned[0]["views_names"]
+    assert parse_options(AMBIGUOUS).files_by_content() == {}
+
+
+def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
+    lying = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: to be turned clockwise by a quarter
+    lying.save(tmp_path / "photo.png", exif=exif)
+    path = str(tmp_path / "photo.png")
+    model = ambiguous_model(pixel_stages(), ref_image=path, prompts=["a"], **HYBRID)
+    assert np.array_equal(np.asarray(model.photograph), np.rot90(np.asarray(lying), -1))
+
+
+def test_a_prompts_file_goes_with_a_photograph(photograph: str, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.json"
+    file.write_text('{"x": {"instance_prompt": "b"}}')
+    argv = [*AMBIGUOUS, "--views_names", *HYBRID["views_names"], "--ref_image", photograph, "--prompts_file", str(file)]
+    assert [request.prompts for request in parse_options(argv).requests()] == [("b",)]

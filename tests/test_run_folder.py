@@ -212,3 +212,15 @@ def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypatch
         write_json(tmp_path / "a.json", {"new": 2})
     assert json.loads((tmp_path / "a.json").read_text()) == {"old": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_where_files_lie_that_are_named_by_content_is_not_pinned_but_kept_new(tmp_path: Path) -> None:
+    for path in ("a.npy", "b.npy"):
+        enter(tmp_path / "r", header={**HEADER, "permutations": {"sha256:0": path}})
+        assert read(tmp_path / "r")["permutations"] == {"sha256:0": path}
+
+
+def test_of_another_app_only_that_is_said(tmp_path: Path) -> None:
+    enter(tmp_path / "r")
+    with pytest.raises(UserError, match=r"other options \(--app: there 'wide_image', now 'x'\): choose"):
+        enter(tmp_path / "r", header={**changed("guidance_scale", 1.0), "app": "x"})

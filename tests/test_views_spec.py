@@ -1,5 +1,6 @@
 """Views by name and parameters: read, checked and explained before torch is loaded."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -163,7 +164,9 @@ def test_arrays_that_are_no_permutation(array: np.ndarray, words: str, tmp_path:
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x93NUMPY\x01\x00", b"\x80\x04."])
 def test_files_that_are_no_array(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "p.npy").write_bytes(content)
-    with pytest.raises(UserError, match="no readable"):
+    with pytest.raises(
+        UserError, match=r"p\.npy is no readable \.npy file of whole numbers: save one with numpy\.save\.$"
+    ):
         parse_view(f"permutation:file={tmp_path / 'p.npy'}")
 
 
@@ -188,6 +191,11 @@ def test_permutations_of_all_kinds_of_integers(dtype: str, tmp_path: Path) -> No
     assert get_views([text])[0].cells.tolist() == array.tolist()
 
 
+@pytest.mark.parametrize("name", ["with space.npy", "com,ma.npy", "eq=ual.npy", "co:lon.npy", "a,file=b.npy"])
+def test_paths_may_hold_what_separates_parameters(name: str, tmp_path: Path) -> None:
+    assert parse_view(save(tmp_path / name, np.arange(16))).grid == 4
+
+
 def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
     text = save(tmp_path / "p.npy", np.arange(16)[::-1])
     assert parse_view(text).grid == 4
@@ -204,6 +212,9 @@ def test_help_has_one_line_per_view() -> None:
     assert [line.split("  ")[0].split(":")[0] for line in lines] == list(VIEWS)
     for line, entry in zip(lines, VIEWS.values(), strict=True):
         assert entry.help in line and all(one.name in line for one in entry.parameters)
+        for one in (one for one in entry.parameters if np.isfinite(one.low)):
+            low, high = re.search(rf"{one.help}, (\S+) to ([\d.]+)", line).groups()
+            assert (float(low), float(high)) == (one.low, one.high)  # what the help says is what is taken
 
 
 def test_checks_load_no_torch() -> None:

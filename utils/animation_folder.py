@@ -13,7 +13,7 @@ from utils.files import write_atomic
 from utils.image_files import decode
 from utils.prompts import FileEntry
 from utils.run_folder import Picture, RunFolder
-from utils.views import get_views, parse_views
+from utils.views import get_views, with_paths
 
 if TYPE_CHECKING:
     from utils.views.view_base import BaseView
@@ -37,22 +37,32 @@ def reopen(path: Path, app: str) -> RunFolder:
     if not pictures:
         raise UserError(f"{path} holds no finished picture: run the command that made it again.")
     try:
-        _check(folder.header["options"], app, pictures)
+        _check(_views(folder), app, pictures)
     except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{path / 'run.json'} is damaged ({reason}): mend it, or choose another folder.") from error
     return folder
 
 
-def _check(options: dict[str, Any], app: str, pictures: Sequence[Picture]) -> None:
+def _views(folder: RunFolder) -> list["BaseView"]:
+    """Return the views of a folder's pictures; a strip has none."""
+    if folder.header["app"] == "wide_image":
+        return []
+    options = folder.header["options"]
+    names = with_paths(options["views_names"], folder.header.get("permutations", {}))
+    return get_views(names, options.get("rotate_angle"))
+
+
+def _check(views: Sequence["BaseView"], app: str, pictures: Sequence[Picture]) -> None:
     """Touch everything that is read later."""
-    views = len(parse_views(options["views_names"])) if app == "ambiguous_image" else 0
     for picture in pictures:
         _main_file(picture, app)
         for entry in picture["files"]:
             if Path(entry["file"]).name != entry["file"]:
                 raise ValueError(f"{entry['file']!r} is no plain file name")
-            if entry["role"] == "view" and not (entry["view"] in range(views) and isinstance(entry["prompt"], str)):
+            if entry["role"] == "view" and not (
+                entry["view"] in range(len(views)) and isinstance(entry["prompt"], str)
+            ):
                 raise ValueError(f"{entry['file']!r} is of no view")
 
 
@@ -68,7 +78,7 @@ def animate(folder: RunFolder, pictures: Sequence[Picture], name: str) -> dict[s
         The errors of those that failed, by picture.
     """
     app, options = folder.header["app"], folder.header["options"]
-    views = get_views(options["views_names"], options.get("rotate_angle")) if app == "ambiguous_image" else []
+    views = _views(folder)
     failures: dict[str, str] = {}
     for picture in pictures:
         path = (folder.path / _main_file(picture, app)).with_suffix(f".{name}")

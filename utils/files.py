@@ -1,6 +1,7 @@
 """Files that appear whole or not at all: written under a temporary name in their folder, then renamed."""
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -41,3 +42,12 @@ def write_json(path: Path, value: Any) -> None:
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     write_atomic(path, (text + "\n").encode("utf-8", errors="backslashreplace"))
+
+
+def content_hash(path: Path) -> str:
+    """Return ``sha256:`` and the hexadecimal hash of a file's bytes.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()

@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 MAX_PIXELS = 100_000_000
@@ -25,7 +25,7 @@ def picture_size(path: Path) -> tuple[int, int]:
     except Exception as error:
         raise ValueError("not a picture that can be read") from error
     if width * height >= MAX_PIXELS:
-        raise ValueError(f"{width}x{height} is {MAX_PIXELS:,} pixels or more")
+        raise ValueError(f"{width}x{height}, {MAX_PIXELS:,} pixels or more")
     return width, height
 
 
@@ -44,8 +44,12 @@ def is_moving(path: Path) -> bool:
             return image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False)
 
 
-def decode(path: Path) -> Image.Image:
+def decode(path: Path, upright: bool = False) -> Image.Image:
     """Return a picture as 8-bit RGB: transparency is dropped, 16-bit grey is scaled down.
+
+    Args:
+        path: of the picture; of a moving one the first frame is taken.
+        upright: turn it as the camera's note in it says (EXIF), as viewers of photographs do.
 
     Raises:
         ValueError: as :func:`picture_size`, or the pixels are damaged or cut off; the message is the reason.
@@ -55,7 +59,7 @@ def decode(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path, formats=FORMATS) as image:
-                return to_rgb(image)
+                return to_rgb(ImageOps.exif_transpose(image) if upright else image)
     except Exception as error:  # Pillow's decoders raise errors of many kinds
         raise ValueError("a damaged picture: its pixels cannot be read") from error
 

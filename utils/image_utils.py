@@ -41,6 +41,11 @@ def side_by_side(pictures: list[Image.Image]) -> Image.Image:
 
 def save_png(path: Path, picture: Image.Image) -> None:
     """Write a PNG atomically; the same picture always gives the same bytes."""
+    write_atomic(path, png_bytes(picture))
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """Return a picture of any mode as a PNG."""
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
-    write_atomic(path, buffer.getvalue())
+    return buffer.getvalue()

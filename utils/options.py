@@ -5,14 +5,13 @@ Nothing here imports torch: ``--help`` and bad input answer at once.
 
 import argparse
 import dataclasses
-import hashlib
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from guidance.synchronization import ALONE, SPACES, SYNCS, WORDS, Case, get_case
 from utils.errors import OneLineParser, UserError
+from utils.files import content_hash
 from utils.model_source import ModelSource
 from utils.prompts import (
     FileEntry,
@@ -27,7 +26,15 @@ from utils.prompts import (
     unknown_words,
     wide_files,
 )
-from utils.views import check_combination, check_sizes, parse_views, reads_rotate_angle, view_help
+from utils.views import (
+    check_combination,
+    check_sizes,
+    parse_views,
+    permutation_files,
+    reads_rotate_angle,
+    view_help,
+    with_contents,
+)
 from utils.weights import check_weights, read_weight_map
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "data" / "models"
@@ -190,9 +197,12 @@ class Options:
 
     def _check_case(self) -> None:
         _check_range("case_num", self.case_num, 0, 59)
-        words = WORDS.get((self.sync or "x0", self.space or "instance"))
-        if self.case_num not in (None, words) and (self.sync is not None or self.space is not None):
-            raise UserError(f"--case_num {self.case_num} is not what --sync and --space say: leave those out.")
+        if self.case_num is not None:
+            given = {"sync": self.sync, "space": self.space}
+            words = _words_of(self.case_num)
+            other = [name for name, word in zip(given, words, strict=True) if given[name] not in (None, word)]
+            if other:
+                raise UserError(f"--case_num {self.case_num} is not what {_flags(other)} says: give one of them.")
         if self.sync == "none" and self.space == "canonical":
             raise UserError("--sync none leaves the views apart, --space canonical has none: give one of them.")
         case = self.case
@@ -217,7 +227,7 @@ class Options:
         case = self.case
         if case.canonical:
             left_open["initialize_xt_from_zt"] = True
-        sync, space = next((words for words, number in WORDS.items() if number == case.number), (None, None))
+        sync, space = _words_of(case.number)
         named = {"case_num": case.number, "sync": sync, "space": space, "reduction": self.reduction or "mean"}
         return dataclasses.replace(self, tag=self.tag or self.app, **named, **left_open)
 
@@ -279,7 +289,15 @@ class Options:
         if not self.keep_best:  # samples are pictures like any others: a folder may get more of them
             free |= {"num_samples", "keep_best"}
         values = {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
-        return {name: _content(value) if name in self.CONTENTS and value else value for name, value in values.items()}
+        files = {name: content_hash(Path(values[name])) for name in self.CONTENTS if values.get(name)}
+        return values | files
+
+    def files_by_content(self) -> dict[str, str]:
+        """Return where the files lie that :meth:`decisive` names by their content inside another value: hash -> path.
+
+        A folder does not pin it; what reads the folder later, :mod:`utils.animation_folder`, goes by it.
+        """
+        return {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -517,7 +535,7 @@ class AmbiguousImageOptions(Options):
     def requests(self) -> list[PictureRequest]:
         if self.prompts_file is None:
             return [PictureRequest(tuple(f"{self.style} {prompt}".strip() for prompt in self.prompts))]
-        entries = read_ambiguous_prompts(Path(self.prompts_file))
+        entries = read_ambiguous_prompts(Path(self.prompts_file), held=self.ref_image is not None)
         requests = [PictureRequest(ambiguous_prompts(fields)) for fields in entries.values()]
         for name, request in zip(entries, requests, strict=True):
             if len(request.prompts) != self.prompts_wanted:
@@ -526,6 +544,12 @@ class AmbiguousImageOptions(Options):
                     f"views ({' '.join(self.views_names)}): give {self.prompts_wanted}."
                 )
         return requests
+
+    def decisive(self) -> dict[str, Any]:
+        return {**super().decisive(), "views_names": with_contents(self.views_names)}
+
+    def files_by_content(self) -> dict[str, str]:
+        return permutation_files(self.views_names)
 
     def list_files(self, request: PictureRequest, suffix: str) -> list[FileEntry]:
         held = len(self.views_names) - self.prompts_wanted
@@ -553,8 +577,7 @@ class AmbiguousImageOptions(Options):
             raise UserError("--views_names names one view: an ambiguous picture needs two or more.")
         if self.rotate_angle is not None and not reads_rotate_angle(self.views_names):
             raise UserError(f"--rotate_angle {self.rotate_angle:g} is for inner_rotate: add that to --views_names.")
-        if self.rotate_angle is not None and not math.isfinite(self.rotate_angle):
-            raise UserError(f"--rotate_angle {self.rotate_angle} is no angle: give degrees, such as 90.")
+        _check_range("rotate_angle", self.rotate_angle, -3600, 3600)
         parts = check_combination(self.views_names)
         if parts and self.reduction not in (None, "sum"):
             raise UserError(f"--reduction {self.reduction} does not add up components of a picture: leave it out.")
@@ -580,7 +603,7 @@ class AmbiguousImageOptions(Options):
         from utils.image_files import decode
 
         try:
-            decode(Path(self.ref_image))
+            decode(Path(self.ref_image), upright=True)
         except ValueError as error:
             raise UserError(f"--ref_image {self.ref_image} is {error}: give a PNG or JPEG picture.") from error
 
@@ -678,8 +701,8 @@ def _check_upscaler(source: ModelSource) -> None:
         )
 
 
-def _content(path: str) -> str:
-    return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def _words_of(case_num: int) -> tuple[str | None, str | None]:
+    return next((words for words, number in WORDS.items() if number == case_num), (None, None))
 
 
 def _flags(names: Sequence[str]) -> str:

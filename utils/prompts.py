@@ -125,26 +125,32 @@ def read_wide_prompts(path: Path) -> dict[str, dict[str, Any]]:
     return entries
 
 
-def read_ambiguous_prompts(path: Path) -> dict[str, dict[str, str]]:
+def read_ambiguous_prompts(path: Path, held: bool = False) -> dict[str, dict[str, str]]:
     """Read ``{name: {"canonical_prompt": str, "instance_prompt": str, "instance_prompt_2": str, ...}}``.
 
     The canonical prompt belongs to the first view, the others in their order to the following ones.
+
+    Args:
+        path: JSON file.
+        held: a photograph stands for the first view, and there is no canonical prompt.
 
     Raises:
         UserError: as :func:`read_wide_prompts`.
     """
     text, entries = _read_entries(path)
     for name, fields in entries.items():
-        _check_object(path, text, name, fields, ("canonical_prompt", "instance_prompt"))
-        names = ["canonical_prompt", "instance_prompt", *(f"instance_prompt_{i}" for i in range(2, len(fields)))]
+        needed = ("instance_prompt",) if held else ("canonical_prompt", "instance_prompt")
+        _check_object(path, text, name, fields, needed)
+        others = len(fields) - (not held or "canonical_prompt" in fields)
+        names = [*needed, *(f"instance_prompt_{i}" for i in range(2, others + 1))]
         _check_fields(path, text, name, fields, required=set(names), allowed=set(names))
     return entries
 
 
 def ambiguous_prompts(fields: dict[str, str]) -> tuple[str, ...]:
     """Return the prompts of one entry of :func:`read_ambiguous_prompts` in the order of the views."""
-    others = [f"instance_prompt_{index}" for index in range(2, len(fields))]
-    return tuple(fields[name] for name in ("canonical_prompt", "instance_prompt", *others))
+    others = [f"instance_prompt_{index}" for index in range(2, len(fields) + 1)]
+    return tuple(fields[name] for name in ("canonical_prompt", "instance_prompt", *others) if name in fields)
 
 
 def _read_entries(path: Path) -> tuple[str, dict[str, Any]]:

@@ -31,7 +31,8 @@ class RunFolder:
     Args:
         path: the folder; created by :meth:`open`, not before.
         header: what decides the pictures: ``app``, ``options`` (name -> value), ``model`` and, where the best of
-            several samples is kept, ``scorer``.
+            several samples is kept, ``scorer``; besides, where files lie that an option names by their content, as
+            ``permutations``.
     """
 
     def __init__(self, path: Path, header: dict[str, Any]):
@@ -90,6 +91,7 @@ class RunFolder:
             with self._lock():
                 content = self._read() if self._file.exists() else {**self.header, "sessions": [], "pictures": []}
                 self._check_same(content)
+                content.update({name: self.header[name] for name in {"permutations"} & self.header.keys()})
                 _enter_session(content, device)
                 wanted = list(itertools.product(requests, seeds))
                 pictures = self._enter(content["pictures"], wanted, list_files)
@@ -161,7 +163,7 @@ class RunFolder:
         try:
             content = json.loads(self._file.read_text(encoding="utf-8"))
             _check_shape(content)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise UserError(f"{self._file} cannot be read ({reason}): mend it, or choose another folder.") from error
         return content
@@ -169,6 +171,8 @@ class RunFolder:
     def _check_same(self, content: dict[str, Any]) -> None:
         before, now = _flatten(content), _flatten(self.header)
         differing = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+        if "--app" in differing:
+            differing = ["--app"]  # the other options of another app say nothing more
         if differing:
             shown = "; ".join(f"{name}: there {before.get(name)!r}, now {now.get(name)!r}" for name in differing)
             raise UserError(f"{self.path} was made with other options ({shown}): choose another --tag.")

@@ -1,6 +1,5 @@
 """Weights of the views for ``--reduction weighted``, checked before torch is loaded."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,17 +10,20 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+LARGEST = 1e30  # of a weight: sums stay finite
+
+
 def check_weights(weights: Sequence[float], views: int) -> None:
     """Check one weight per view.
 
     Raises:
-        UserError: another number of them, one that is negative or not finite, or none above zero.
+        UserError: another number of them, one that is negative, too large or NaN, or none above zero.
     """
     if len(weights) != views:
         raise UserError(f"--view_weights has {len(weights)} numbers for {views} views: give one per view.")
-    if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or sum(weights) <= 0:
+    if not all(0 <= weight <= LARGEST for weight in weights) or sum(weights) <= 0:  # NaN too
         shown = " ".join(f"{weight:g}" for weight in weights)
-        raise UserError(f"--view_weights {shown}: give numbers from 0 up, at least one of them above.")
+        raise UserError(f"--view_weights {shown}: give numbers from 0 to {LARGEST:g}, at least one of them above 0.")
 
 
 def read_weight_map(path: Path, views: int | None = None) -> "np.ndarray":
@@ -35,7 +37,7 @@ def read_weight_map(path: Path, views: int | None = None) -> "np.ndarray":
         float64 ``[views, h, h]``, or ``[h, w]`` for a window.
 
     Raises:
-        UserError: no such file or array, a negative or infinite weight, a pixel to which nothing contributes.
+        UserError: no such file or array, a weight that is negative, too large or NaN, a pixel without any.
     """
     import numpy as np
 
@@ -47,8 +49,10 @@ def read_weight_map(path: Path, views: int | None = None) -> "np.ndarray":
         wanted = "[h, w]" if views is None else f"[{views}, h, h]"
         raise UserError(f"--weight_map {path} holds {_describe(weights)}: give real numbers {wanted}.")
     weights = weights.astype(np.float64)
-    if not np.isfinite(weights).all() or weights.min() < 0:
-        raise UserError(f"--weight_map {path} holds weights that are negative or not finite: give numbers from 0 up.")
+    if not ((weights >= 0) & (weights <= LARGEST)).all():
+        raise UserError(
+            f"--weight_map {path} holds weights that are negative, too large or no numbers: give 0 to {LARGEST:g}."
+        )
     total = weights if views is None else weights.sum(axis=0)
     if total.min() <= 0:
         raise UserError(f"--weight_map {path} leaves a pixel without weight: give each one above 0 somewhere.")

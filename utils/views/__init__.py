@@ -11,8 +11,11 @@ from utils.views.spec import (
     check_sizes,
     parse_view,
     parse_views,
+    permutation_files,
     reads_rotate_angle,
     view_help,
+    with_contents,
+    with_paths,
 )
 
 if TYPE_CHECKING:
@@ -26,8 +29,11 @@ __all__ = [
     "get_views",
     "parse_view",
     "parse_views",
+    "permutation_files",
     "reads_rotate_angle",
     "view_help",
+    "with_contents",
+    "with_paths",
 ]
 
 

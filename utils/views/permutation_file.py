@@ -42,9 +42,9 @@ def _read(file: str, _changed: int, _bytes: int) -> "np.ndarray":
 
     try:
         array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"--views_names permutation: {file} is no readable .npy file ({error}): "
-                        "save it with numpy.save.") from None  # fmt: skip
+    except (OSError, ValueError, EOFError):
+        raise UserError(f"--views_names permutation: {file} is no readable .npy file of whole numbers: "
+                        "save one with numpy.save.") from None  # fmt: skip
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
         raise UserError(f"--views_names permutation: {file} holds no array of integers: save one with numpy.save.")
     cells = math.isqrt(array.size)

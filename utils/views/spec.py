@@ -1,10 +1,12 @@
 """Views by name and parameters: ``patch_permute:grid=4,seed=7``, checked before torch is loaded."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from utils.errors import UserError
+from utils.files import content_hash
 from utils.views.permutation_file import read_permutation
 from utils.views.registry import VIEWS, WHOLE, Entry, Parameter, Terms, Value, Values
 
@@ -86,7 +88,8 @@ def _read_pairs(view: str, name: str, rest: str) -> dict[str, Value]:
         raise UserError(f"{OPTION} {view}: {name} takes no parameters: give {name} alone.")
     known = ", ".join(parameters)
     given: dict[str, Value] = {}
-    for pair in rest.split(","):
+    only_path = [one.type for one in parameters.values()] == [str]  # which may hold commas
+    for pair in [rest] if only_path else rest.split(","):
         key, equals, text = pair.partition("=")
         if not equals or not text:
             raise UserError(f"{OPTION} {view}: {pair!r} is not key=value: {name} takes {known}.")
@@ -163,6 +166,48 @@ def check_sizes(views: Sequence[str | ViewSpec], sizes: Sequence[int]) -> None:
                                 f"give a divisor of {math.gcd(*sizes)}.")  # fmt: skip
 
 
+def with_contents(views: Sequence[str]) -> list[str]:
+    """Return the texts of views in which permutation files are named by their content: ``permutation:file=sha256:...``.
+
+    Raises:
+        UserError: see :func:`parse_view`.
+    """
+    names = {path: name for name, path in permutation_files(views).items()}
+    specs = parse_views(views)
+    return [f"permutation:file={names[spec.given['file']]}" if spec.name == "permutation" else spec.text
+            for spec in specs]  # fmt: skip
+
+
+def permutation_files(views: Sequence[str]) -> dict[str, str]:
+    """Return the paths of the permutation files of views, by the hash of their content."""
+    paths = [str(spec.given["file"]) for spec in parse_views(views) if spec.name == "permutation"]
+    return {content_hash(Path(path)): path for path in paths}
+
+
+def with_paths(views: Sequence[str], files: Mapping[str, str]) -> list[str]:
+    """Undo :func:`with_contents`.
+
+    Args:
+        views: texts of views.
+        files: as :func:`permutation_files` returned them.
+
+    Raises:
+        UserError: a file is no longer there, or holds something else now.
+    """
+    return [_with_path(view, files) for view in views]
+
+
+def _with_path(view: str, files: Mapping[str, str]) -> str:
+    name, _, wanted = view.partition("file=")
+    if name != "permutation:" or not wanted.startswith("sha256:"):
+        return view
+    path = Path(files[wanted])
+    if not path.is_file() or content_hash(path) != wanted:
+        raise UserError(f"{OPTION} permutation: {path} is not there, or not the file that these pictures were made "
+                        "with: put that there.")  # fmt: skip
+    return f"{name}file={path}"
+
+
 def reads_rotate_angle(views: Sequence[str | ViewSpec]) -> bool:
     """Whether ``--rotate_angle`` is read: an ``inner_rotate`` without an angle of its own is among the views."""
     return any(spec.name == "inner_rotate" and "angle" not in spec.given for spec in parse_views(views))
@@ -176,7 +221,7 @@ def view_help() -> str:
 def _help_line(name: str, entry: Entry) -> str:
     defaults = ",".join(f"{one.name}={_default(one)}" for one in entry.parameters)
     meanings = "; ".join(
-        f"{one.name}: {one.help}" + (f", {one.low:.4g} to {one.high:.10g}" if math.isfinite(one.low) else "")
+        f"{one.name}: {one.help}" + (f", {one.low:.12g} to {one.high:.12g}" if math.isfinite(one.low) else "")
         for one in entry.parameters
     )
     return f"{name}{':' if defaults else ''}{defaults}  {entry.help}" + (f" ({meanings})" if meanings else "")
