@@ -34,9 +34,15 @@ class Denoiser:
         unet: ``UNet2DConditionModel`` or alike, in its own dtype, frozen.
         scheduler_config: of the pipeline's own scheduler; it predicts ``epsilon`` or ``v_prediction``.
         device: where ``unet`` runs.
+        compile: let ``torch.compile`` translate the network at its first call, for batches of one shape.
     """
 
-    def __init__(self, unet: torch.nn.Module, scheduler_config: dict[str, Any], device: torch.device):
+    def __init__(
+        self, unet: torch.nn.Module, scheduler_config: dict[str, Any], device: torch.device, compile: bool = False
+    ):
+        self.compiled = compile
+        if compile:
+            unet.compile(dynamic=False)
         self.unet, self.scheduler_config, self.device = unet, dict(scheduler_config), device
         self.alphas_cumprod = ddim_scheduler(self.scheduler_config).alphas_cumprod.double()
         self.predicts_v = self.scheduler_config.get("prediction_type", "epsilon") == "v_prediction"
@@ -56,10 +62,11 @@ class Denoiser:
         Returns:
             eps ``[N, C, h, w]`` in the dtype of ``xts``.
         """
-        outputs = []
-        for start in range(0, len(xts), batch_size):
-            rows = slice(start, start + batch_size)
-            outputs.append(self._predict(xts[rows], timestep, rows, conditioning, guidance_scale))
+        outputs, size = [], min(batch_size, len(xts))
+        for start in range(0, len(xts), size):
+            rows = slice(start, start + size)
+            padding = max(0, start + size - len(xts)) if self.compiled else 0
+            outputs.append(self._predict(xts[rows], timestep, rows, conditioning, guidance_scale, padding))
         output = torch.cat(outputs)
         if self.predicts_v:
             abar = self.alphas_cumprod[timestep]
@@ -67,12 +74,20 @@ class Denoiser:
         return output
 
     def _predict(
-        self, xts: torch.Tensor, timestep: int, rows: slice, conditioning: Conditioning, guidance_scale: float
+        self,
+        xts: torch.Tensor,
+        timestep: int,
+        rows: slice,
+        conditioning: Conditioning,
+        guidance_scale: float,
+        padding: int,
     ) -> torch.Tensor:
+        """Call the network for some rows of the conditioning, with ``padding`` more whose output is dropped."""
         text = conditioning.text if len(conditioning.text) == 1 else conditioning.text[rows]
         inputs, text = xts, text.expand(len(xts), -1, -1)
         if conditioning.low_res is not None:
             inputs = torch.cat([inputs, conditioning.low_res[rows].to(inputs.dtype)], dim=1)
+        inputs, text = _repeat_last(inputs, padding), _repeat_last(text, padding)
         guided = guidance_scale != 1.0
         if guided:
             inputs = torch.cat([inputs, inputs])
@@ -90,6 +105,10 @@ class Denoiser:
         )[0]
         output = output[:, : xts.shape[1]].to(xts.dtype)
         if not guided:
-            return output
-        null, prompted = output.chunk(2)
+            return output[: len(xts)]
+        null, prompted = (half[: len(xts)] for half in output.chunk(2))
         return null + guidance_scale * (prompted - null)
+
+
+def _repeat_last(rows: torch.Tensor, count: int) -> torch.Tensor:
+    return torch.cat([rows, *[rows[-1:]] * count]) if count else rows

@@ -116,7 +116,7 @@ def load_stable_diffusion(source: ModelSource, runtime: Runtime) -> LatentModel:
     runtime.offload_in_turn([pipeline.text_encoder])
     runtime.offload_in_turn([pipeline.unet, pipeline.vae])
     return LatentModel(
-        denoiser=Denoiser(pipeline.unet, pipeline.scheduler.config, runtime.device),
+        denoiser=Denoiser(pipeline.unet, pipeline.scheduler.config, runtime.device, runtime.compile),
         vae=pipeline.vae,
         pipeline=pipeline,
         window=pipeline.unet.config.sample_size,
@@ -169,7 +169,7 @@ def load_deepfloyd_stage(source: ModelSource, runtime: Runtime) -> PixelStage:
     noising = None
     if "image_noising_scheduler" in source.components:
         noising = load_noising(folder, "image_noising_scheduler")
-    denoiser = Denoiser(runtime.place(unet), source.config("scheduler"), runtime.device)
+    denoiser = Denoiser(runtime.place(unet), source.config("scheduler"), runtime.device, runtime.compile)
     return PixelStage(denoiser, unet.config.sample_size, noising)
 
 

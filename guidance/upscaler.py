@@ -91,7 +91,7 @@ def load_upscaler(source: ModelSource, embeddings: dict[str, torch.Tensor], runt
         vae = vae.float()  # it overflows in float16
     scaling_factor = source.config("vae").get("scaling_factor", SCALING_FACTOR)
     return LatentUpscaler(
-        denoiser=Denoiser(runtime.place(unet), source.config("scheduler"), runtime.device),
+        denoiser=Denoiser(runtime.place(unet), source.config("scheduler"), runtime.device, runtime.compile),
         space=LatentSpace(runtime.place(vae), scaling_factor, runtime.device),
         noising_alphas_cumprod=load_noising(folder, "low_res_scheduler"),
         embeddings=embeddings,

@@ -190,3 +190,22 @@ def test_the_schedule_is_read_whatever_else_the_config_says() -> None:
         betas = {name: config[name] for name in ("beta_schedule", "beta_start", "beta_end")}
         network = Denoiser(FakeUNet(nonlinear_answer(4)), {**config, "_class_name": "PNDMScheduler"}, CPU)
         assert torch.equal(network.alphas_cumprod, DDIMScheduler(**betas).alphas_cumprod.double())
+
+
+# ---------------------------------------------------------------------------------------------- compiled networks
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 8])
+def test_compiled_networks_see_one_shape_and_answer_the_same(
+    batch_size: int, guidance_scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeUNet, "compile", lambda self, dynamic: None)
+    x_t, text = torch.randn(5, 4, 3, 3, generator=torch.Generator().manual_seed(0)), text_of(1, 2, 3, 1, 2)
+    plain, compiled = (
+        Denoiser(FakeUNet(nonlinear_answer(4)), SD_SCHEDULER, CPU, compile=compiled) for compiled in (False, True)
+    )
+    conditioning = Conditioning(text, text_of(0))
+    answers = [one.predict_eps(x_t, 500, conditioning, guidance_scale, batch_size) for one in (plain, compiled)]
+    torch.testing.assert_close(*answers, rtol=0, atol=1e-6)
+    assert len({call.x_t.shape for call in compiled.unet.calls}) == 1

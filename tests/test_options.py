@@ -47,6 +47,7 @@ BAD_SHARED = {
     "negative log step": ("--log_step -1", ["--log_step -1"]),
     "GPU on the CPU": ("--gpu 0", ["--gpu 0", "--device cpu"]),
     "negative GPU": ("--gpu -1 --device auto", ["--gpu -1"]),
+    "compiled and offloaded": ("--compile --offload", ["--compile", "--offload"]),
     "tag with a folder": ("--tag a/b", ["--tag", "'a/b'", "--save_top_dir"]),
     "tag above": ("--tag ..", ["--tag", "'..'"]),
     "tag too long": ("--tag " + "x" * 300, ["cannot be written"]),

@@ -70,6 +70,8 @@ class Options:
                         choices=DTYPES)  # fmt: skip
     offload: bool = option(False, "keep networks in main memory, move each to the device for its turn (accelerate)",
                            action="store_true")  # fmt: skip
+    compile: bool = option(False, "let torch.compile translate the networks: a minute or more at first, then faster "
+                           "steps; moves single pixels by a level", action="store_true")  # fmt: skip
     seed: int = option(1, "seed of every picture's own generator", type=int)
     num_samples: int = option(1, "pictures per prompt, with the seeds from --seed on", type=int)
     keep_best: bool = option(False, "of each prompt's samples write only the best, judged by CLIP or, for embedded "
@@ -121,7 +123,7 @@ class Options:
     # what may change between two runs into one folder: it moves no pixel, or it is per picture
     FREE: ClassVar[frozenset[str]] = frozenset(
         {"tag", "save_top_dir", "save_dir_now", "prompts_file", "model", "gpu", "device", "offload", "view_batch_size",
-         "log_step", "preset", "animate", "animate_from"}
+         "log_step", "preset", "compile", "animate", "animate_from"}
     )  # fmt: skip
 
     CONTENTS: ClassVar[frozenset[str]] = frozenset({"weight_map"})  # files of which only the content matters
@@ -173,6 +175,8 @@ class Options:
         _check_range("mvd_end", self.mvd_end, 0.0, 1.0)
         _check_range("view_batch_size", self.view_batch_size, 1, 100_000)
         _check_range("log_step", self.log_step, 0, 1000)
+        if self.compile and self.offload:
+            raise UserError("--compile and --offload do not go together: give one of them.")
         self._check_case()
         self._check_animation()
         if self.keep_best and self.num_samples == 1:

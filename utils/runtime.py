@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from accelerate import PartialState, cpu_offload_with_hook
 from utils.errors import UserError
 from utils.options import Options
 
+COMPILERS = ("g++", "clang++", "cl")
 PROCESS_TIMEOUT = datetime.timedelta(hours=12)  # how long processes wait for each other: a batch may be long
 ALLOWED_DTYPES = {
     "cpu": ("float32", "bfloat16"),
@@ -29,26 +31,30 @@ class Runtime:
         dtype: of the networks; state, averages and schedule are float32 or better everywhere.
         offload: keep networks in main memory between their turns.
         variant: as :meth:`utils.model_source.ModelSource.weight_variant` takes it.
+        compile: translate the networks of the loop with ``torch.compile``.
     """
 
     device: torch.device
     dtype: torch.dtype = torch.float32
     offload: bool = False
     variant: str = "auto"
+    compile: bool = False
 
     @classmethod
     def from_options(cls, options: Options, state: PartialState) -> "Runtime":
         """Choose device and dtype for this process.
 
         Raises:
-            UserError: a device that is not here, or a dtype that it does not run.
+            UserError: a device that is not here, a dtype that it does not run, or no compiler for ``--compile``.
         """
         device = _choose_device(options, state)
         allowed = ALLOWED_DTYPES[device.type]
         name = _auto_dtype(device) if options.dtype == "auto" else options.dtype
         if name not in allowed:
             raise UserError(f"--dtype {name} does not run on {device.type}: take {' or '.join(allowed)}.")
-        return cls(device, getattr(torch, name), options.offload, options.variant)
+        if options.compile and device.type == "cpu" and not any(map(shutil.which, COMPILERS)):
+            raise UserError(f"--compile needs a C++ compiler ({' or '.join(COMPILERS)}) on a CPU: install one.")
+        return cls(device, getattr(torch, name), options.offload, options.variant, options.compile)
 
     @property
     def half(self) -> bool:
