@@ -98,6 +98,8 @@ def test_the_folder_draws_a_picture_through_diffusers(trained):
     assert np.isfinite(image).all()
     assert json.loads((trained[0] / "words.json").read_text()) == words()
     assert not list(trained[0].parent.glob("landscapes.*"))
+    used = trained[0].parent / "checkpoints" / "landscapes-tokenizer" / "vocab.json"
+    assert (trained[0] / "tokenizer" / "vocab.json").read_bytes() == used.read_bytes()
 
 
 def test_latents_have_unit_deviation(trained):
@@ -114,7 +116,7 @@ def test_saved_weights_are_those_of_training(trained):
         expected = denoiser.text_encoder(ids).last_hidden_state
         x_t, t = torch.randn(2, 4, 32, 32), torch.tensor([500, 20])
         v = denoiser(x_t, t, ids)
-        train_landscapes.save_folder(denoiser, trained[0])
+        train_landscapes.save_folder(denoiser, trained[0], trained[0] / "tokenizer")
         pipeline = load(trained[0])
         text, empty = pipeline.encode_prompt("a BEACH scene at sunrise with golden sands", "cpu", 1, True)
         ours = pipeline.unet(x_t, t, torch.cat([text, empty])).sample

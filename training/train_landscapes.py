@@ -131,13 +131,13 @@ def denoising_loss(
     return F.mse_loss(denoiser(x_t, t, ids).float(), scheduler.get_velocity(x0, noise, t))
 
 
-def save_folder(denoiser: Denoiser, folder: Path) -> None:
+def save_folder(denoiser: Denoiser, folder: Path, tokenizer_folder: Path) -> None:
     """Write the pipeline's folder next to the old one, with the old one's autoencoder, then swap the two."""
     new, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
     shutil.copytree(folder / "vae", new / "vae")
-    clip_text.write_tokenizer(new / "tokenizer")
+    shutil.copytree(tokenizer_folder, new / "tokenizer")
     copy = build_unet(denoiser.unet.config.block_out_channels)
     copy.load_state_dict(denoiser.unet.state_dict())
     write_model(copy, new / "unet", Saving(dtype=torch.float16))
@@ -154,10 +154,10 @@ def save_folder(denoiser: Denoiser, folder: Path) -> None:
     shutil.rmtree(old)
 
 
-def make_tokenizer(options: argparse.Namespace) -> CLIPTokenizer:
-    """Return the tokenizer that is shipped, by way of its files."""
-    folder = options.checkpoint_dir / "landscapes-tokenizer"
-    clip_text.write_tokenizer(folder)
+def make_tokenizer(folder: Path) -> CLIPTokenizer:
+    """Return the tokenizer of a folder, written there at first: merges of equal rank change order from run to run."""
+    if not folder.exists():
+        clip_text.write_tokenizer(folder)
     return CLIPTokenizer.from_pretrained(folder)
 
 
@@ -174,7 +174,8 @@ def main(argv: Sequence[str] | None = None) -> list[float]:
     options = parse(argv)
     folder = options.output_dir / "landscapes"
     vae = AutoencoderKL.from_pretrained(folder / "vae").to(options.device).eval()
-    latents, tokenizer, scheduler = cached_latents(vae, options), make_tokenizer(options), build_scheduler()
+    tokenizer_folder = options.checkpoint_dir / "landscapes-tokenizer"
+    latents, tokenizer, scheduler = cached_latents(vae, options), make_tokenizer(tokenizer_folder), build_scheduler()
     torch.manual_seed(options.seed)
     trainer = Trainer("landscapes", Denoiser(tokenizer, options.channels).to(options.device), options)
 
@@ -184,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> list[float]:
         return denoising_loss(trainer.module, scheduler, windows.to(options.device), ids, rng)
 
     losses = trainer.fit(loss_function, log_every=max(1, min(50, options.steps // 4)))
-    save_folder(trainer.ema, folder)
+    save_folder(trainer.ema, folder, tokenizer_folder)
     return losses
 
 
