@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import eval
 import main
-from utils.files import write_json
-from utils.image_utils import save_png
+from benchmarks.report import markdown, write_report
+from utils.files import write_atomic, write_json
+from utils.image_utils import png_bytes
 from utils.views import get_views
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,7 +46,7 @@ PAIRS = {
     "I-H": ("a lithograph of the letter I", "a lithograph of the letter H"),
     "N-Z": ("a photo of the letter N", "a photo of the letter Z"),
 }
-GAP = 4  # pixels between pictures of the grid
+SIDE, GAP, LABEL_WIDTH = 64, 3, 200  # of the grid, in pixels
 
 
 def write_prompts(path: Path) -> None:
@@ -93,31 +94,28 @@ def measure(folder: Path, angle: int, row: str) -> dict[str, Any]:
     """Return one row of the table."""
     details = json.loads((folder / "eval_details.json").read_text(encoding="utf-8"))
     return {
-        "angle": angle,
+        "turn": angle,
         "case": row,
-        "alignment": details["alignment"],
-        "concealment": details["concealment"],
+        "A": details["alignment"],
+        "C": details["concealment"],
         "score": details["score"],
-        "disagreement": disagreement(folder, angle),
+        "views differ by": disagreement(folder, angle),
         "pictures": details["counts"]["pairs"],
     }
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the rows as Markdown."""
-    lines = ["| turn | case | A | C | score | views differ by |", "|---|---|---|---|---|---|"]
-    lines += [
-        f"| {row['angle']} | {row['case']} | {row['alignment']:.3f} | {row['concealment']:.3f} | {row['score']:.3f} "
-        f"| {row['disagreement']:.4f} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+def grid(made: Sequence[tuple[int, str, Path]]) -> Image.Image:
+    """Return the first sample of every pair, views side by side, with a label: one row per folder."""
+    rows = [[label(f"{angle} degrees, {row}"), *first_samples(folder)] for angle, row, folder in made]
+    lines = [np.concatenate([pad(picture) for picture in row], axis=1) for row in rows]
+    return Image.fromarray(np.concatenate(lines)).quantize(255)
 
 
-def grid(folders: Sequence[Path]) -> Image.Image:
-    """Return the first sample of every pair, views side by side: one row per folder."""
-    rows = [np.concatenate([pad(picture) for picture in first_samples(folder)], axis=1) for folder in folders]
-    return Image.fromarray(np.concatenate(rows))
+def label(text: str) -> np.ndarray:
+    """Return a white picture with a line of text, as high as the others."""
+    picture = Image.new("RGB", (LABEL_WIDTH, SIDE), "white")
+    ImageDraw.Draw(picture).text((GAP, SIDE // 2), text, fill="black", font=ImageFont.load_default(11), anchor="lm")
+    return np.asarray(picture)
 
 
 def first_samples(folder: Path) -> list[np.ndarray]:
@@ -131,7 +129,8 @@ def first_samples(folder: Path) -> list[np.ndarray]:
         for entry in picture["files"]
         if entry["role"] == "side_by_side"
     ]
-    return [np.asarray(Image.open(folder / file)) for file in files]
+    shown = (Image.open(folder / file) for file in files)
+    return [np.asarray(one.resize((SIDE * one.width // one.height, SIDE), Image.Resampling.LANCZOS)) for one in shown]
 
 
 def pad(picture: np.ndarray) -> np.ndarray:
@@ -156,11 +155,10 @@ def compare(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     write_prompts(options.work_dir / "prompts.json")
     made = [(angle, row, make_folder(options.work_dir, angle, row, options)) for angle in ANGLES for row in ROWS]
     rows = [measure(folder, angle, row) for angle, row, folder in made]
-    options.output_dir.mkdir(parents=True, exist_ok=True)
-    write_json(options.output_dir / "compare_cases.json", rows)
-    (options.output_dir / "compare_cases.md").write_text(table(rows) + "\n", encoding="utf-8")
-    save_png(options.output_dir / "compare_cases.png", grid([folder for _, _, folder in made]))
-    print(table(rows))
+    write_report("compare_cases", rows, options.output_dir, num_inference_steps=options.num_inference_steps,
+                 seeds=[options.seed, options.num_samples])  # fmt: skip
+    write_atomic(options.output_dir / "compare_cases.png", png_bytes(grid(made)))
+    print(markdown(rows))
     return rows
 
 
