@@ -117,7 +117,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=ROOT / "results" / "embedded" / "views.png", help="the sheet")
     parser.add_argument("--seed", type=int, default=1, help="first seed")
     parser.add_argument("--num_samples", type=int, default=1, help="seeds to choose from, by the shipped scorer")
-    parser.add_argument("--num_inference_steps", type=int, default=15, help="denoising steps")
+    parser.add_argument("--num_inference_steps", type=int, default=30, help="denoising steps")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="of the networks")
     return parser.parse_args(argv)
 
