@@ -22,12 +22,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from training import letters
 from training.landscape_captions import PROMPTS
 from training.measure_letters import PAIR_PROMPTS, measure_letters, measure_pairs
-from training.measure_report import machine, write
+from training.measure_report import write
 from training.measure_shipped import measure_files, measure_scorer, measure_time
 from training.measure_stage_2 import PICTURES, measure_stage_2
 from training.measure_strips import measure_strips
 from training.measure_tool import FOLDERS, ROOT, Tool
 from utils.errors import UserError, exit_with
+from utils.machine import machine
 from utils.options import EMBEDDED
 from utils.prompts import read_ambiguous_prompts
 

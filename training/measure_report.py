@@ -1,14 +1,11 @@
 """What a measurement says: rows with their bars, the table in ``README.md``, ``measures.json``."""
 
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from utils.files import write_atomic, write_json
 
@@ -53,18 +50,6 @@ def number_row(what: str, value: float, unit: str, at_most: float | None = None,
 def mean(values: Sequence[float]) -> float:
     """Return the mean as a plain float."""
     return float(np.mean(values))
-
-
-def machine() -> dict[str, Any]:
-    """Return the processor's name, the number of cores and torch's version."""
-    names = [line.split(":", 1)[1].strip() for line in _cpu_lines() if line.startswith("model name")]
-    return {"cpu": (names or [platform.processor() or platform.machine()])[0], "cores": os.cpu_count(),
-            "torch": torch.__version__}  # fmt: skip
-
-
-def _cpu_lines() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 def table(measures: dict[str, Any]) -> str:
