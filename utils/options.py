@@ -97,7 +97,8 @@ class Options:
     noise_space: str = option("canonical", "where the noise of --eta is drawn: on the canvas, seen through the views, "
                               "or for each view", choices=("canonical", "instance"))  # fmt: skip
     reduction: str | None = option(None, "how views become the canvas: their mean, the sum of components, one view a "
-                                   "step in turn, or a weighted mean [default: mean; sum for components]",
+                                   "step in turn, or a weighted mean [default: mean; embedded landscapes: weighted; "
+                                   "sum for components]",
                                    choices=("mean", "sum", "alternate", "weighted"))  # fmt: skip
     weight_map: str | None = option(None, "for --reduction weighted: .npy file of weights per pixel, resized to fit: "
                                     "[h, w] of a window, or [views, h, h] on the canvas of an ambiguous picture "
@@ -224,7 +225,12 @@ class Options:
 
     def with_defaults(self, family: str) -> "Options":
         """Return a copy in which what was left open is filled with the defaults of this model family."""
-        defaults = {"sampling_method": "ddim", **self.DEFAULTS[family], **self.PRESETS.get(self.preset, {})}
+        defaults = {
+            "sampling_method": "ddim",
+            "reduction": "mean",
+            **self.DEFAULTS[family],
+            **self.PRESETS.get(self.preset, {}),
+        }
         left_open = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         if self.eta > 0 and left_open.get("sampling_method", self.sampling_method) == "dpmpp_2m":
             raise UserError(f"--eta {self.eta:g} adds noise to steps, dpmpp_2m has none: take --sampling_method ddim.")
@@ -232,7 +238,7 @@ class Options:
         if case.canonical:
             left_open["initialize_xt_from_zt"] = True
         sync, space = _words_of(case.number)
-        named = {"case_num": case.number, "sync": sync, "space": space, "reduction": self.reduction or "mean"}
+        named = {"case_num": case.number, "sync": sync, "space": space}
         return dataclasses.replace(self, tag=self.tag or self.app, **named, **left_open)
 
     def requests(self) -> list[PictureRequest]:
@@ -342,12 +348,13 @@ class WideImageOptions(Options):
             "num_inference_steps": 25,
             "guidance_scale": 3.0,
             "window_stride": 16,
+            "reduction": "weighted",
             "initialize_xt_from_zt": True,
             "prompt": "A photo of a mountain range at twilight",
         },
     }
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
-        "reference": {"num_inference_steps": 50, "sampling_method": "ddim"},
+        "reference": {"num_inference_steps": 50, "sampling_method": "ddim", "reduction": "mean"},
         "balanced": {"num_inference_steps": 25, "sampling_method": "dpmpp_2m", "window_schedule": "shifted"},
         "draft": {"num_inference_steps": 12, "sampling_method": "dpmpp_2m", "window_schedule": "shifted"},
     }
