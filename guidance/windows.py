@@ -90,13 +90,13 @@ class WindowGrid:
         """Cut the windows out: ``[1, C, H, W]`` -> ``[N, C, h, h]``."""
         columns = self.columns.cut(z_t[0])  # [C, H, K, h]
         windows = self.rows.cut(columns.movedim(1, -1))  # [C, K, h, R, h], the rows of a window last
-        return windows.permute(3, 1, 0, 4, 2).flatten(0, 1)
+        return windows.permute(3, 1, 0, 4, 2).flatten(0, 1).contiguous()
 
     def add(self, x_ts: torch.Tensor) -> torch.Tensor:
         """Add the windows up on a canvas: ``[N, C, h, h]`` -> ``[1, C, H, W]``."""
         grid = x_ts.unflatten(0, (len(self.rows.starts), len(self.columns.starts)))
         strips = self.columns.add(grid.permute(2, 0, 3, 1, 4))  # [C, R, h, W]
-        return self.rows.add(strips.movedim(-1, 1)).movedim(1, -1)[None]
+        return self.rows.add(strips.movedim(-1, 1)).movedim(1, -1)[None].contiguous()
 
 
 def equal_runs(starts: Sequence[int]) -> list[Run]:

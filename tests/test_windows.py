@@ -40,6 +40,7 @@ def test_crops_and_sums_equal_a_loop(grid: WindowGrid) -> None:
     before = windows.clone()
     looped = paste(zip(grid.windows, windows, strict=True), height, width)
     assert (grid.add(windows) - looped).abs().max() < 1e-12
+    assert grid.add(windows).is_contiguous() and grid.crop(z).is_contiguous()  # safetensors takes no other
     assert torch.equal(windows, before)
 
 
