@@ -109,7 +109,7 @@ class AmbiguousImageModel(BaseModel):
     def _turn_back(self, pictures: torch.Tensor) -> torch.Tensor:
         """Make one picture of what the views show: ``[N, 3, H, H]`` -> ``[1, 3, H, H]``."""
         turned = torch.stack([view.inverse_view(one) for view, one in zip(self.mapper, pictures, strict=True)])
-        return self._reduce(turned.to(mean_dtype(pictures))).to(pictures.dtype)
+        return self._reduce(turned.to(mean_dtype(pictures.device))).to(pictures.dtype)
 
     def _reduce(self, turned: torch.Tensor) -> torch.Tensor:
         """Make one canvas of the views' parts of it: ``[N, C, H, W]`` -> ``[1, C, H, W]``."""
@@ -132,27 +132,16 @@ class AmbiguousImageModel(BaseModel):
         self.results = {}
         pictures: torch.Tensor | None = None
         for number, stage in enumerate(self.stages, start=1):
-            start = self._begin(stage, prompts, pictures, generator, *self._own(number))
+            start = self._begin(stage, prompts, pictures, generator)
             for state in self.denoise(start, number, generator):
                 if state.step == state.steps:
                     pictures = self.results[f"stage_{number}"] = self._seen(state, "x_t_1")
                 yield state
 
-    def _own(self, number: int) -> tuple[float, ...]:
-        """Return number of steps and guidance of a stage, where they are not the first one's."""
-        return (self.options.stage2_num_inference_steps, self.options.stage2_guidance_scale) if number == 2 else ()
-
     def _begin(
-        self,
-        stage: Stage,
-        prompts: tuple[str, ...],
-        pictures: torch.Tensor | None,
-        generator: torch.Generator,
-        *own: float,
+        self, stage: Stage, prompts: tuple[str, ...], pictures: torch.Tensor | None, generator: torch.Generator
     ) -> Tensors:
-        """Set everything for the steps of a stage, its ``own`` number of steps and guidance where they differ.
-
-        Returns the states that it starts from.
+        """Set everything for the steps of a stage; return the states that it starts from.
 
         Latents know two ways only: views agree on x0, or stay apart. A step's noise is the views' own there.
         """
@@ -162,6 +151,8 @@ class AmbiguousImageModel(BaseModel):
             self.case, self.noise_space = self.case if self.case == ALONE else X0, "instance"
         embeddings = self.embeddings if stage.embeddings is None else stage.embeddings
         conditioning = Conditioning(torch.cat([embeddings[prompt] for prompt in prompts]), embeddings[""])
+        options, is_second = self.options, pictures is not None and not self.space.latent
+        own = (options.stage2_num_inference_steps, options.stage2_guidance_scale) if is_second else ()
         self.begin_stage(stage.denoiser, conditioning, self._threshold(stage), *own)
         shape = stage.shape(pictures)
         start = self.start((1, *shape), (len(self.mapper), *shape), generator)

@@ -230,7 +230,7 @@ class BaseModel(ABC):
             return x0s
         before = self.history.get(case.number)
         self.history[case.number] = int(timestep), x0s
-        if before is None or before[1].shape != x0s.shape:
+        if before is None:
             return x0s
         weight = self.schedule.look_ahead(before[0], int(timestep))
         return x0s + weight * (x0s - before[1])
@@ -411,6 +411,6 @@ class BaseModel(ABC):
         return torch.randn(shape, generator=generator, dtype=torch.float32).to(self.denoiser.device)
 
 
-def mean_dtype(values: torch.Tensor) -> torch.dtype:
+def mean_dtype(device: torch.device) -> torch.dtype:
     """Return the dtype for sums over views: float64, in which the mean of equal float32 values is exact (no MPS)."""
-    return torch.float32 if values.device.type == "mps" else torch.float64
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -54,7 +54,8 @@ class WideImageModel(BaseModel):
         Raises:
             ValueError: a cell of the canvas that no window covers.
         """
-        self.weights = self._window_weights()
+        device = self.latent_model.denoiser.device
+        self.weights = self._window_weights().to(mean_dtype(device)).to(device)
         self.use(self._grid(self.options.window_stride))
 
     def use(self, grid: WindowGrid) -> None:
@@ -80,9 +81,8 @@ class WideImageModel(BaseModel):
 
     def inverse_mapping(self, x_ts: torch.Tensor) -> torch.Tensor:
         """Paste the windows and average where they overlap: ``[N, C, h, w]`` -> ``[1, C, H, W]``."""
-        dtype = mean_dtype(x_ts)
-        sums = self.grid.add(x_ts.to(dtype) * self.weights.to(x_ts.device, dtype))
-        return (sums / self.totals.to(sums.device, dtype)).to(x_ts.dtype)
+        sums = self.grid.add(x_ts.to(self.weights.dtype) * self.weights)
+        return (sums / self.totals).to(x_ts.dtype)
 
     def _window_weights(self) -> torch.Tensor:
         """Return the weight of every cell of a window, float64 ``[h, w]``: 1, a pyramid, or what a file says."""

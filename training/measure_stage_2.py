@@ -35,7 +35,7 @@ class Enlarger(AmbiguousImageModel):
 
     def enlarge(self, low: torch.Tensor, prompt: str, generator: torch.Generator) -> torch.Tensor:
         """Enlarge a picture ``[1, 3, h, h]``, about -1..1, to ``[1, 3, H, H]``; the generator is on the CPU."""
-        start = self._begin(self.stages[0], (prompt,), low.to(self.runtime.device), generator, *self._own(2))
+        start = self._begin(self.stages[0], (prompt,), low.to(self.runtime.device), generator)
         *_, last = self.denoise(start, 2, generator)
         return self._seen(last, "x_t_1")
 
