@@ -210,6 +210,7 @@ def test_shifted_windows_carry_the_canvas() -> None:
         ({"window_schedule": "shifted", "sync": "none"}, ["shifted"]),
         ({"window_schedule": "shifted", "case_num": 55}, ["case 55"]),
         ({"window_schedule": "shifted", "window_stride": 8}, ["--window_stride 8", "fixed"]),
+        ({"preset": "draft", "case_num": 6}, ["dpmpp_2m", "case 6", "4 or 5"]),
         ({"preset": "draft", "window_stride": 8}, ["--window_stride 8", "--window_schedule fixed"]),
         ({"window_schedule": "shifted", "mvd_end": 0.5}, ["--mvd_end 0.5"]),
         ({"sampling_method": "dpmpp_2m", "eta": 0.5}, ["--eta 0.5", "dpmpp_2m"]),

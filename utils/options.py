@@ -383,18 +383,24 @@ class WideImageOptions(Options):
         stride, space = self.window_stride, self.space
         if schedule == "shifted":
             space = "canonical" if (space, self.case_num) == (None, None) and self.sync != "none" else space
-            self._check_shifted(dataclasses.replace(self, space=space).case)
+            method = self.sampling_method or self.PRESETS.get(self.preset, {}).get("sampling_method")
+            self._check_shifted(dataclasses.replace(self, space=space).case, method)
         elif self.preset == "reference" and stride is None:
             stride = REFERENCE_STRIDE[family]
         return super(
             WideImageOptions, dataclasses.replace(self, window_schedule=schedule, window_stride=stride, space=space)
         ).with_defaults(family)
 
-    def _check_shifted(self, case: Case) -> None:
+    def _check_shifted(self, case: Case, method: str | None) -> None:
         if case.carried != ("zts",):
             raise UserError(
                 f"--window_schedule shifted moves the windows, case {case.number} carries their states from step to "
                 "step: take --space canonical, or --window_schedule fixed."
+            )
+        if method == "dpmpp_2m" and case.step != "c":
+            raise UserError(
+                f"--sampling_method dpmpp_2m remembers x0 where case {case.number} steps, in windows that "
+                "--window_schedule shifted moves away: take case 4 or 5, or ddim."
             )
         if self.window_stride is not None:
             raise UserError(
