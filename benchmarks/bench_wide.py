@@ -132,7 +132,7 @@ def run_ours(model: WideImageModel, seed: int) -> torch.Tensor:
 def load(options: argparse.Namespace) -> WideImageModel:
     """Load the model as ``main.py`` does."""
     given = {name: getattr(options, name) for name in ("sd_path", "num_inference_steps", "log_step", "dtype", "device")}
-    wide = WideImageOptions("wide_image", model="auto", preset="reference", view_batch_size=options.view_batch_size,
+    wide = WideImageOptions("wide_image", preset="reference", view_batch_size=options.view_batch_size,
                             **{name: value for name, value in given.items() if value is not None})  # fmt: skip
     family = "tiny" if wide.sd_path is None else "sd"
     wide = wide.with_defaults(family)

@@ -1,10 +1,8 @@
 """What ships, as it is: the scorer on unseen renders, the files and their hashes, the time of a strip."""
 
-import hashlib
 import os
 import shutil
 import statistics
-from pathlib import Path
 from typing import Any
 
 from training import letters, train_scorer
@@ -12,6 +10,7 @@ from training.measure_report import Row, number_row, share_row
 from training.measure_tool import Tool
 from utils.clip_files import find_clip
 from utils.clip_model import ClipScorer
+from utils.files import sha256
 
 MIB = 2**20
 SAFE_SUFFIXES = {".safetensors", ".json", ".txt", ".md", ".model", ".jinja"}
@@ -46,12 +45,6 @@ def measure_files(tool: Tool) -> dict[str, Any]:
     ]
     hashes = {path.relative_to(folder).as_posix(): sha256(path) for path in weights}
     return {"rows": rows, "details": {"bytes": sizes, "sha256": hashes}}
-
-
-def sha256(path: Path) -> str:
-    """Return the hash of a file in hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def measure_time(tool: Tool) -> dict[str, Any]:

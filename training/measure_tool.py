@@ -20,6 +20,8 @@ from utils.model_source import ModelSource, open_source
 from utils.options import APPS, EMBEDDED
 
 ROOT = Path(__file__).resolve().parents[1]
+SETTINGS = ("num_inference_steps", "guidance_scale", "stage2_num_inference_steps", "stage2_guidance_scale",
+            "window_stride", "reduction")  # fmt: skip
 FOLDERS = {"sd_path": "landscapes", "stage_1_path": "letters-stage-1", "stage_2_path": "letters-stage-2"}
 
 
@@ -98,7 +100,7 @@ class Tool:
             return ["--model", "tiny"]
         defaults = APPS[app].DEFAULTS["tiny"]
         given = [part for path, folder in folders.items() for part in (f"--{path}", str(folder.resolve()))]
-        for name in ("num_inference_steps", "guidance_scale", "window_stride"):
+        for name in SETTINGS:
             given += [f"--{name}", str(defaults[name])] if name in defaults else []
         return [*given, f"--{'' if defaults['initialize_xt_from_zt'] else 'no-'}initialize_xt_from_zt"]
 

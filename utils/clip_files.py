@@ -3,13 +3,13 @@
 Nothing here loads torch for the default model, so that missing weights are told within seconds.
 """
 
-import hashlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from utils.errors import UserError
+from utils.files import sha256
 
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
 DEFAULT_REPOSITORY = "timm/vit_base_patch32_clip_224.openai"
@@ -41,7 +41,7 @@ class ClipSource:
     @property
     def sha256(self) -> str:
         """The hash of the weights file, in hexadecimal digits."""
-        return _sha256(self.weights)
+        return sha256(self.weights)
 
 
 def find_clip(model: str | None, pretrained: str | None) -> ClipSource:
@@ -93,7 +93,7 @@ def _find_named(model: str, pretrained: str) -> ClipSource:
         return ClipSource(model, pretrained, fetch(DEFAULT_REPOSITORY, WEIGHT_FILES), is_openai=True)
     model = _known_model(model, pretrained)
     if Path(pretrained).is_file():
-        is_openai = model == DEFAULT_MODEL and _sha256(Path(pretrained)) == OPENAI_SHA256
+        is_openai = model == DEFAULT_MODEL and sha256(Path(pretrained)) == OPENAI_SHA256
         return ClipSource(model, pretrained, Path(pretrained), is_openai)
     weights = fetch(_repository_of(model, pretrained), WEIGHT_FILES)
     return ClipSource(model, pretrained, weights, (model, pretrained) == (DEFAULT_MODEL, DEFAULT_PRETRAINED))
@@ -181,8 +181,3 @@ def _unavailable(repository: str, error: Exception) -> UserError:
         f"a network (hf download {repository} {WEIGHT_FILES[0]}), or name a local file with --clip_pretrained FILE; "
         f"pictures of the embedded models can be scored with --clip_model {TINY}."
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -44,10 +44,16 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, (text + "\n").encode("utf-8", errors="backslashreplace"))
 
 
-def content_hash(path: Path) -> str:
-    """Return ``sha256:`` and the hexadecimal hash of a file's bytes.
+def sha256(path: Path) -> str:
+    """Return the hash of a file's bytes in hexadecimal digits.
 
     Raises:
         OSError: the file cannot be read.
     """
-    return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def content_hash(path: Path) -> str:
+    """Return a file's hash with ``sha256:`` before it, as ``run.json`` names files by their content."""
+    return f"sha256:{sha256(path)}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
+from utils.files import sha256
 
 PROJECT = Path(__file__).resolve().parent.parent
 CONFIGS = ("*.json", "*/*.json", "*/*.txt", "*/*.model")
@@ -104,8 +105,7 @@ class ModelSource:
         total = hashlib.sha256()
         for name in sorted(self.files):
             if name.split("/")[0] in self.components and name.endswith((".json", ".txt", ".model", ".safetensors")):
-                with (self.folder / name).open("rb") as stream:
-                    total.update(f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+                total.update(f"{name}\0{sha256(self.folder / name)}\n".encode())
         return total.hexdigest()
 
     def _weighted(self) -> list[str]:
