@@ -249,42 +249,39 @@ def make_pictures(
     """Make this process's share of the pictures; return the failed ones with their errors."""
     from tqdm import tqdm
 
-    failures = {}
+    from utils.writer import Writer
+
     with state.main_process_first():  # the others find the embeddings that the first one encoded
         model.encode([prompt for picture in todo for prompt in picture["prompts"]])
-    with state.split_between_processes(todo) as share:
+    with state.split_between_processes(todo) as share, Writer(folder) as writer:
         for picture in tqdm(share, desc="pictures", unit="picture", disable=len(share) < 2):
             started = time.monotonic()
             try:
-                chosen = make_picture(model, scorer, folder, picture, options)
-                seconds = round(time.monotonic() - started, 2)
-                folder.record(
-                    picture, status="done", error=None, seconds=seconds, process=state.process_index, **chosen
-                )
+                sample, choice = make_picture(model, scorer, folder, picture, options)
             except Exception as error:  # one picture's failure must not stop the others
-                failures[picture["name"]] = f"{type(error).__name__}: {error}"
-                record_failure(folder, picture, failures[picture["name"]])
-    return failures
+                writer.fail(picture, error)
+            else:
+                seconds = round(time.monotonic() - started, 2)
+                writer.write(picture, sample, seconds=seconds, process=state.process_index, **choice)
+    return writer.failures
 
 
 def make_picture(
     model: "BaseModel", scorer: "ClipScorer | None", folder: RunFolder, picture: Picture, options: Options
-) -> dict[str, Any]:
-    """Make one picture and write its files; with a scorer it is the best of all samples.
+) -> tuple["Sample", dict[str, Any]]:
+    """Make one picture in memory; with a scorer it is the best of all samples.
 
     Returns:
-        What to record of the choice: ``seed`` of the best and ``samples``, the seeds with their scores, if there was
-        a choice.
+        The picture, and what to record of the choice: ``seed`` of the best and ``samples``, the seeds with their
+        scores, if there was a choice.
     """
     from utils.best_of import choose_best
 
     if scorer is None:
-        write_sample(folder, picture, make_sample(model, folder, picture, picture["seed"], options))
-        return {}
+        return make_sample(model, folder, picture, picture["seed"], options), {}
     samples = (make_sample(model, folder, picture, seed, options) for seed in options.seeds)
     best, scores = choose_best(scorer, samples, picture["files"])
-    write_sample(folder, picture, best)
-    return {"seed": best.seed, "samples": scores}
+    return best, {"seed": best.seed, "samples": scores}
 
 
 def make_sample(model: "BaseModel", folder: RunFolder, picture: Picture, seed: int, options: Options) -> "Sample":
@@ -306,26 +303,6 @@ def make_sample(model: "BaseModel", folder: RunFolder, picture: Picture, seed: i
     bar.close()
     latents = save(model.latents()) if options.save_latents else b""
     return Sample(seed, model.render(state, picture["files"]), latents)
-
-
-def write_sample(folder: RunFolder, picture: Picture, sample: "Sample") -> None:
-    """Write the files that ``run.json`` lists for a picture."""
-    from utils.files import write_atomic
-    from utils.image_utils import save_png
-
-    for entry in picture["files"]:
-        if entry["role"] == "latents":
-            write_atomic(folder.path / entry["file"], sample.latents)
-        elif entry["role"] != "animation":
-            save_png(folder.path / entry["file"], sample.images[entry["file"]])
-
-
-def record_failure(folder: RunFolder, picture: Picture, failure: str) -> None:
-    """Enter a failure in ``run.json``; a full disk, the usual cause, may refuse even that."""
-    try:
-        folder.record(picture, status="failed", error=failure)
-    except OSError as error:
-        print(f"main.py: warning: the failure could not be recorded: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,60 +1,36 @@
 """Our wide images against the assignment's loop written out literally: ``python benchmarks/bench_wide.py``.
 
+    python benchmarks/bench_wide.py                                            # embedded landscapes, float32
+    python benchmarks/bench_wide.py --dtype bfloat16 --name bench_wide_bfloat16
+    python benchmarks/full_size_models.py --layout sd2 sd2_random --dtype bfloat16
+    python benchmarks/bench_wide.py --sd_path sd2_random --dtype bfloat16 --panorama_width 1024 \\
+        --num_inference_steps 1 --log_step 1 --name bench_wide_full_size
+
 The twin in this file does what the course's skeleton does: all windows are denoised in one batch, with the
 unconditional and the conditional call apart, windows are pasted one by one, and every preview and the finished strip
-decode each window by itself. Both make the same picture with the same weights, in turns, with previews as often; what
-is compared is time, network samples, VAE decodes and the final canvas. Writes ``bench_wide.json`` and ``.md`` into
-``benchmarks/results``.
+decode each window by itself, weights laid out as they were loaded. Both make the same picture with the same weights, in
+turns, with previews as often; what is compared is time, network samples, VAE decodes and the final canvas. What a whole
+strip of the assignment takes is calculated from the times per sample and per decode. In 16 bits both are compared with
+the canvas in float32, too. Writes into ``benchmarks/results``.
 """
 
 import argparse
 import statistics
 import sys
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.report import markdown, write_report
+from benchmarks.report import RESULTS, Row, markdown, write_report
+from benchmarks.wide_runs import PROMPT, Loaded, Meter, clock, load, make_strip
 from guidance.wide_image_model import WideImageModel
 from utils.image_utils import to_pil, to_unit_range
-from utils.model_source import open_source
-from utils.options import WideImageOptions
-from utils.runtime import Runtime
 
-PROMPT = "A photo of a mountain range at twilight"
-
-
-@dataclass
-class Counts:
-    """What a run asked of the networks."""
-
-    samples: int = 0
-    decodes: int = 0
-    hooks: list[Any] = field(default_factory=list)
-
-    def watch(self, model: WideImageModel) -> None:
-        """Count from now on."""
-        unet, vae = model.latent_model.denoiser.unet, model.latent_model.vae
-
-        def sampled(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-            self.samples += len(inputs[0])
-
-        def decoded(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-            self.decodes += len(inputs[0])
-
-        self.hooks = [unet.register_forward_pre_hook(sampled), vae.decoder.register_forward_pre_hook(decoded)]
-
-    def stop(self) -> None:
-        """Count no more."""
-        for hook in self.hooks:
-            hook.remove()
+STEPS, LOG_STEP = 50, 5  # of the assignment
 
 
 class LiteralTwin:
@@ -68,7 +44,7 @@ class LiteralTwin:
         self.options, self.latent, self.windows = model.options, model.latent_model, model.mapper
         self.height, self.width, self.embeddings = model.height, model.width, model.embeddings
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def run(self, model: WideImageModel, seed: int) -> torch.Tensor:
         """Make one strip; return its final canvas ``[1, C, H, W]``."""
         schedule, device = model.schedule, self.latent.denoiser.device
@@ -119,78 +95,91 @@ class LiteralTwin:
         return to_pil(to_unit_range(self.paste(decoded, self.latent.vae_scale))[0])
 
 
-def run_ours(model: WideImageModel, seed: int) -> torch.Tensor:
-    """Make one strip as ``main.py`` does; return its final canvas."""
-    log_step = model.options.log_step
-    for state in model.generate((PROMPT,), seed):
-        if log_step and state.step % log_step == 0:
-            model.preview(state)
-    model.render(state, [{"file": "strip", "role": "strip"}])
-    return state.z_t_1
-
-
-def load(options: argparse.Namespace) -> WideImageModel:
-    """Load the model as ``main.py`` does."""
-    given = {name: getattr(options, name) for name in ("sd_path", "num_inference_steps", "log_step", "dtype", "device")}
-    wide = WideImageOptions("wide_image", preset="reference", view_batch_size=options.view_batch_size,
-                            **{name: value for name, value in given.items() if value is not None})  # fmt: skip
-    family = "tiny" if wide.sd_path is None else "sd"
-    wide = wide.with_defaults(family)
-    source = open_source(wide.sd_path, wide.PATHS["sd_path"], None, "sd_path")
-    wide, _ = wide.fit({"sd_path": source}, [])
-    model = WideImageModel.load(wide, {"sd_path": source}, Runtime.from_options(wide, PartialState(cpu=True)))
-    model.encode([PROMPT])
-    return model
-
-
-def compare(model: WideImageModel, repeats: int, seed: int) -> list[dict[str, Any]]:
-    """Run both in turns; return a row for each."""
-    twin = LiteralTwin(model)
-    runs = {"ours": lambda: run_ours(model, seed), "literal": lambda: twin.run(model, seed)}
+def compare(model: WideImageModel, repeats: int, seed: int) -> list[Row]:
+    """Run both in turns; return a row for each, ours first."""
+    twin, latent, device = LiteralTwin(model), model.latent_model, model.latent_model.denoiser.device
+    ours_layout = torch.channels_last if latent.denoiser.unet.dtype != torch.float32 else torch.contiguous_format
+    runs = {
+        "ours": (lambda: make_strip(model, seed)[0].z_t_1, ours_layout),
+        "literal": (lambda: twin.run(model, seed), torch.contiguous_format),
+    }
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    counts, canvases = {}, {}
+    meters, canvases = {}, {}
     for _ in range(repeats):
-        for name, run in runs.items():  # ours first: it begins the stage whose schedule the twin takes
-            counts[name] = Counts()
-            counts[name].watch(model)
-            started = time.perf_counter()
-            canvases[name] = run()
-            seconds[name].append(time.perf_counter() - started)
-            counts[name].stop()
+        for name, (run, layout) in runs.items():  # ours first: it begins the stage whose schedule the twin takes
+            for network in (latent.denoiser.unet, latent.vae):
+                network.to(memory_format=layout)
+            meters[name] = Meter()
+            with meters[name].watch(latent):
+                started = clock(device)
+                canvases[name] = run()
+                seconds[name].append(clock(device) - started)
     difference = (canvases["ours"] - canvases["literal"]).abs().max().item()
     median = {name: statistics.median(values) for name, values in seconds.items()}
     return [
         {"loop": name, "seconds": round(median[name], 2), "ratio": round(median["literal"] / median[name], 2),
-         "network samples": counts[name].samples, "decodes": counts[name].decodes, "windows": len(twin.windows),
-         "largest difference": difference, "dtype": str(model.latent_model.denoiser.unet.dtype)}
+         "network samples": meters[name].samples, "decodes": meters[name].decodes, "windows": len(twin.windows),
+         "seconds per sample": meters[name].unet_seconds / meters[name].samples,
+         "seconds per decode": meters[name].decoder_seconds / meters[name].decodes,
+         "largest difference": difference, "canvas": canvases[name]}
         for name in runs
     ]  # fmt: skip
+
+
+def calculate(loaded: Loaded, rows: list[Row]) -> None:
+    """Enter what a strip of the assignment takes: its samples and decodes times the seconds measured for one."""
+    model = loaded.model(preset="reference")
+    pictures, windows = 1 + STEPS // LOG_STEP, len(model.mapper)
+    totals = {}
+    for row, parts in zip(rows, (len(model.tiles), windows), strict=True):
+        samples, decodes = 2 * STEPS * windows, pictures * parts
+        totals[row["loop"]] = samples * row["seconds per sample"] + decodes * row["seconds per decode"]
+        row |= {"whole strip, samples": samples, "whole strip, decodes": decodes}
+    for row in rows:
+        row["whole strip, minutes"] = round(totals[row["loop"]] / 60, 2)
+        row["whole strip, ratio"] = round(totals["literal"] / totals[row["loop"]], 2)
+
+
+def compare_with_float32(options: argparse.Namespace, given: dict[str, Any], rows: list[Row]) -> None:
+    """Enter how far, on average, each loop's canvas is from ours in float32."""
+    model = load(options.sd_path, dtype="float32", device=options.device).model(**given)
+    exact = make_strip(model, options.seed)[0].z_t_1
+    for row in rows:
+        row["mean distance from float32"] = (row["canvas"] - exact).abs().mean().item()
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sd_path", help="weights [default: the embedded landscapes]")
-    parser.add_argument("--num_inference_steps", type=int, help="denoising steps [default: the assignment's 50]")
-    parser.add_argument("--log_step", type=int, default=5, help="both make a preview every so many steps; 0: none")
+    parser.add_argument("--panorama_width", type=int, help="of the canvas [default: six windows]")
+    parser.add_argument("--num_inference_steps", type=int, default=STEPS, help="denoising steps")
+    parser.add_argument("--log_step", type=int, default=LOG_STEP, help="previews, every so many steps; 0: none")
     parser.add_argument("--dtype", default="float32", help="number format of the networks")
     parser.add_argument("--device", default="cpu", help="where networks run")
     parser.add_argument("--view_batch_size", type=int, default=8, help="of ours; the twin takes all windows at once")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each, of which the median counts")
     parser.add_argument("--seed", type=int, default=1, help="of the picture")
-    parser.add_argument("--output_dir", type=Path, default=None, help="where to write [default: benchmarks/results]")
+    parser.add_argument("--no_float32", action="store_true", help="in 16 bits, do not compare with float32")
+    parser.add_argument("--name", default="bench_wide", help="of the files written")
+    parser.add_argument("--output_dir", type=Path, default=RESULTS, help="where to write")
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
+def main(argv: list[str] | None = None) -> list[Row]:
     """Compare, print and write; return the rows."""
     options = parse(argv)
-    model = load(options)
-    rows = compare(model, options.repeats, options.seed)
+    given = {name: getattr(options, name) for name in
+             ("panorama_width", "num_inference_steps", "log_step", "view_batch_size")}  # fmt: skip
+    given["preset"] = "reference"
+    loaded = load(options.sd_path, dtype=options.dtype, device=options.device)
+    rows = compare(loaded.model(**given), options.repeats, options.seed)
+    calculate(loaded, rows)
+    if options.dtype != "float32" and not options.no_float32:
+        compare_with_float32(options, given, rows)
+    rows = [{name: value for name, value in row.items() if name != "canvas"} for row in rows]
     print(markdown(rows))
-    write_report("bench_wide", rows, options.output_dir, options={
-        name: getattr(model.options, name) for name in ("num_inference_steps", "window_stride", "log_step", "sd_path")
-    })  # fmt: skip
+    write_report(options.name, rows, options.output_dir, options=given, dtype=options.dtype)
     return rows
 
 

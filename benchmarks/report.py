@@ -19,9 +19,8 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def write_report(name: str, rows: Sequence[Row], folder: Path | None = None, **details: Any) -> None:
-    """Write ``name.json``, with machine and date, and ``name.md``, into ``folder`` or ``benchmarks/results``."""
-    folder = folder or RESULTS
+def write_report(name: str, rows: Sequence[Row], folder: Path = RESULTS, **details: Any) -> None:
+    """Write ``name.json``, with machine and date, and ``name.md``."""
     folder.mkdir(parents=True, exist_ok=True)
     today = datetime.date.today().isoformat()
     write_json(folder / f"{name}.json", {"date": today, "machine": machine(), **details, "rows": list(rows)})

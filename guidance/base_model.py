@@ -383,7 +383,7 @@ class BaseModel(ABC):
             states["xts"] = self.forward_mapping(states["zts"])
         return {name: states[name] for name in self.case.carried}
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def denoise(self, states: Tensors, stage: int, generator: torch.Generator) -> Iterator[StepState]:
         """Run all steps of the stage begun last, from the states at T; neither prints nor saves."""
         steps = len(self.schedule.timesteps)

@@ -98,7 +98,7 @@ class Denoiser:
         dtype = self.unet.dtype
         output = self.unet(
             inputs.to(dtype),
-            torch.tensor(timestep, device=self.device),
+            torch.full((), timestep, device=self.device),
             encoder_hidden_states=text.to(self.device, dtype),
             class_labels=labels,
             return_dict=False,

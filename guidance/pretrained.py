@@ -80,7 +80,7 @@ class LatentModel:
     vae_scale: int
     channels: int
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def encode(self, prompts: list[str]) -> dict[str, torch.Tensor]:
         """Return prompt -> embedding ``[1, L, D]``, the empty prompt's too, and free the encoder."""
         embeddings = {}
@@ -92,7 +92,7 @@ class LatentModel:
         gc.collect()
         return embeddings
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Decode ``[B, C, h, w]`` to ``[B, 3, h * vae_scale, w * vae_scale]``, meant to lie in [-1, 1]."""
         latents = latents.to(self.denoiser.device, self.vae.dtype) / self.vae.config.scaling_factor
@@ -213,7 +213,7 @@ def _embedding_path(key: list[str | None]) -> Path:
     return cache_folder() / "t5_embeddings" / f"{name}.safetensors"
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def _encode_t5(folder: Path, variant: str | None, prompts: list[str], runtime: Runtime) -> dict[str, torch.Tensor]:
     encoder = T5EncoderModel.from_pretrained(folder / "text_encoder", **loading(variant, runtime))
     pipeline = IFPipeline.from_pretrained(

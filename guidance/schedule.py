@@ -103,7 +103,7 @@ def at_timestep(values: torch.Tensor | float, timestep: torch.Tensor | int, like
         like: pictures ``[B, C, h, w]``; gives device and dtype.
 
     Returns:
-        ``[1 or B, 1, 1, 1]``.
+        ``[B, 1, 1, 1]``, or the one number for all.
     """
     table = values if isinstance(values, torch.Tensor) else torch.tensor(values, dtype=torch.float64)
     if table.ndim:
@@ -112,8 +112,12 @@ def at_timestep(values: torch.Tensor | float, timestep: torch.Tensor | int, like
 
 
 def per_picture(coefficient: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Shape one number or ``[B]`` numbers so that they multiply pictures ``like`` ``[B, C, h, w]``."""
-    return coefficient.to(like.dtype).to(like.device).reshape(-1, 1, 1, 1)
+    """Shape ``[B]`` numbers so that they multiply pictures ``like`` ``[B, C, h, w]``.
+
+    One number for all stays on the CPU: it goes along with the call, and nothing waits for the device.
+    """
+    coefficient = coefficient.to(like.dtype)
+    return coefficient.to(like.device).reshape(-1, 1, 1, 1) if coefficient.ndim else coefficient
 
 
 def dynamic_threshold(x0s: torch.Tensor, ratio: float, max_value: float) -> torch.Tensor:

@@ -40,12 +40,12 @@ class LatentSpace(PixelSpace):
         self.channels = vae.config.latent_channels
         self.scale = 2 ** (len(vae.config.block_out_channels) - 1)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def encode(self, pictures: torch.Tensor) -> torch.Tensor:
         """Return the mean of the VAE's distribution: the same latents every time."""
         return torch.cat([self._encode(picture) for picture in pictures.split(1)])
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def decode(self, x_ts: torch.Tensor) -> torch.Tensor:
         return torch.cat([self._decode(x_t) for x_t in x_ts.split(1)])
 

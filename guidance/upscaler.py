@@ -47,7 +47,7 @@ class LatentUpscaler:
         return pictures
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def load_clip_embeddings(source: ModelSource, prompts: list[str], runtime: Runtime) -> dict[str, torch.Tensor]:
     """Return prompt -> CLIP embedding ``[1, 77, D]`` on the device; the encoder is loaded alone and freed.
 

@@ -20,6 +20,8 @@ from utils.prompts import REFERENCE_HEIGHT
 from utils.runtime import Runtime
 from utils.weights import read_weight_map
 
+OVERLAP = 4  # decoded tiles share one part in so many with the next
+
 
 class WideImageModel(BaseModel):
     """One prompt on a canvas of any size.
@@ -57,17 +59,13 @@ class WideImageModel(BaseModel):
         device = self.latent_model.denoiser.device
         self.weights = self._window_weights().to(mean_dtype(device)).to(device)
         self.use(self._grid(self.options.window_stride))
+        if not (self.grid.rows.covered and self.grid.columns.covered):
+            raise ValueError(f"windows of {self.window} at stride {self.options.window_stride} leave cells uncovered")
 
     def use(self, grid: WindowGrid) -> None:
-        """Look through these windows from now on.
-
-        Raises:
-            ValueError: a cell of the canvas that no window covers.
-        """
+        """Look through these windows from now on."""
         self.grid, self.mapper = grid, grid.windows
         self.totals = grid.add(self.weights.expand(len(self.mapper), 1, -1, -1))
-        if self.totals.min() <= 0:
-            raise ValueError(f"windows of {self.window} at stride {self.options.window_stride} leave cells uncovered")
 
     def begin_step(self, turn: int) -> None:
         """With ``--window_schedule shifted``, move the windows."""
@@ -138,6 +136,11 @@ class WideImageModel(BaseModel):
 
     # ------------------------------------------------------------------------------ decoding
 
+    @property
+    def tiles(self) -> list[Window]:
+        """The parts in which a canvas is decoded, in cells."""
+        return self._grid(self.window - self.window // OVERLAP).windows
+
     def decode_canvas(self, z: torch.Tensor) -> torch.Tensor:
         """Decode a canvas once, in overlapping tiles that fade into each other.
 
@@ -148,9 +151,8 @@ class WideImageModel(BaseModel):
             ``[3, H * vae_scale, W * vae_scale]`` in [0, 1].
         """
         ring = torch.cat([z, z[..., : self.window]], dim=-1) if self.options.circular else z
-        overlap = self.window // 4
-        fade = _fade(self.window * self.latent_model.vae_scale, overlap * self.latent_model.vae_scale)
-        tiles = self._grid(self.window - overlap).windows
+        scale, tiles = self.latent_model.vae_scale, self.tiles
+        fade = _fade(self.window * scale, self.window // OVERLAP * scale)
         latents = (ring[..., top:bottom, left:right] for top, bottom, left, right in tiles)
         return self._blend(tiles, latents, [fade] * len(tiles))
 

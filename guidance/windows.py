@@ -38,6 +38,12 @@ class Line:
         self.runs = equal_runs(self.starts)
         self.overhang = max(0, self.starts[-1] + window - length)
 
+    @property
+    def covered(self) -> bool:
+        """True if every cell lies in a window."""
+        ends = [self.overhang, *(start + self.window for start in self.starts)]
+        return all(start <= end for start, end in zip([*self.starts, self.length], ends, strict=True))
+
     def cut(self, canvas: torch.Tensor) -> torch.Tensor:
         """Return the windows of ``[..., length]`` as ``[..., K, window]``."""
         if self.overhang:

@@ -130,12 +130,13 @@ def wide_model(
     channels: int = 4,
     vae: FakeVAE | None = None,
     scheduler: dict[str, Any] = SD_SCHEDULER,
+    device: torch.device = CPU,
     **given: Any,
 ) -> WideImageModel:
     """The app on a canvas of ``cells`` latent cells, 2x2 pixels each."""
-    latent_model = LatentModel(Denoiser(unet, scheduler, CPU), vae or FakeVAE(enlarge), None, window, 2, channels)
+    latent_model = LatentModel(Denoiser(unet, scheduler, device), vae or FakeVAE(enlarge), None, window, 2, channels)
     model = WideImageModel(wide_options(cells[0] * 2, cells[1] * 2, **given), latent_model)
-    model.embeddings = EMBEDDINGS
+    model.embeddings = {prompt: embedding.to(device) for prompt, embedding in EMBEDDINGS.items()}
     return model
 
 

@@ -3,8 +3,11 @@
 import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from guidance.base_model import BaseModel, StepState
+from guidance.denoisers import Conditioning, Denoiser
+from guidance.spaces import PixelSpace
 from tests.analytic import (
     IF_SCHEDULER,
     SD_SCHEDULER,
@@ -286,3 +289,63 @@ def test_a_full_gpu_halves_the_batch_and_changes_no_picture(caplog: pytest.LogCa
 def test_a_gpu_without_room_for_one_view_is_an_error() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         generate(SmallMemory(room=1), (8, 20), num_inference_steps=1)
+
+
+# ---------------------------------------------------------------------------------------------- no waiting
+
+
+class Crossings(TorchDispatchMode):
+    """Lists the tensors that go from one device to another."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default and out.device != args[0].device:
+            self.found.append(tuple(out.shape))
+        return out
+
+
+class Elsewhere(torch.nn.Module):
+    """A network on a device that holds no numbers: whoever asks for one, and would wait for a GPU, gets an error."""
+
+    dtype = torch.float32
+
+    def forward(self, sample, timestep, encoder_hidden_states, class_labels=None, return_dict=True):
+        assert sample.device == timestep.device == encoder_hidden_states.device == META
+        return (sample.repeat(1, 2, 1, 1) if sample.shape[1] == 3 else sample,)
+
+
+META = torch.device("meta")
+LOOPS = {
+    "windows": {},
+    "weighted": {"reduction": "weighted"},
+    "canvas": {"space": "canonical"},
+    "shifted": {"preset": "draft", "guidance_interval": (0.2, 0.7)},
+    "ddpm": {"sampling_method": "ddpm"},
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_steps_never_wait_for_the_device(name: str) -> None:
+    model = wide_model(Elsewhere(), (8, 30), num_inference_steps=6, device=META, **LOOPS[name])
+    check_no_waiting(model.generate(("a",), 0))
+
+
+@pytest.mark.parametrize("given", [{}, {"sampling_method": "dpmpp_2m"}, {"sync": "eps"}])
+def test_steps_of_pixel_stages_never_wait_for_the_device(given: dict) -> None:
+    model = ambiguous_model([], num_inference_steps=4, **given)
+    model.space, model.noise_space = PixelSpace(), "canonical"
+    denoiser = Denoiser(Elsewhere(), IF_SCHEDULER, META)
+    model.begin_stage(denoiser, Conditioning(text_of(1, 2).to(META), text_of(0).to(META)), (0.95, 1.5))
+    start = model.start((1, 3, 8, 8), (2, 3, 8, 8), torch.Generator())
+    check_no_waiting(model.denoise(start, 1, torch.Generator()))
+
+
+def check_no_waiting(states) -> None:
+    next(states)  # the noise comes from the CPU, before the first step
+    with Crossings() as crossings:
+        assert len(list(states)) > 2
+    assert crossings.found == []

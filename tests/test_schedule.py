@@ -151,9 +151,9 @@ def test_no_variance_is_left_where_the_final_alpha_is_one() -> None:
 
 def test_at_timestep_reads_tables_and_takes_numbers() -> None:
     table, like = torch.arange(1000, dtype=torch.float64), torch.zeros(2, 3, 4, 4)
-    assert at_timestep(table, 7, like).tolist() == [[[[7.0]]]]
-    assert at_timestep(table, torch.tensor([7, 9]), like).flatten().tolist() == [7.0, 9.0]
-    assert at_timestep(0.25, 7, like).flatten().tolist() == [0.25]
+    assert at_timestep(table, 7, like).tolist() == 7.0
+    assert at_timestep(table, torch.tensor([7, 9]), like).tolist() == [[[[7.0]]], [[[9.0]]]]
+    assert at_timestep(0.25, 7, like).tolist() == 0.25
     assert at_timestep(table, 7, like).dtype == torch.float32
     assert at_timestep(table, 7, like.double()).dtype == torch.float64
 

@@ -167,14 +167,14 @@ class Options:
         if self.gpu is not None and self.device == "cpu":
             raise UserError(f"--gpu {self.gpu} contradicts --device cpu: give one of them.")
         _check_range("gpu", self.gpu, 0, 1023)
-        _check_range("num_samples", self.num_samples, 1, 100_000)
+        _check_range("num_samples", self.num_samples, 1, 1_000_000)
         _check_range("seed", self.seed, 0, 2**63 - self.num_samples)
         _check_range("num_inference_steps", self.num_inference_steps, 1, 1000)
         _check_range("guidance_scale", self.guidance_scale, 0.0, 1000.0)
         _check_range("eta", self.eta, 0.0, 1.0)
         self._check_interval()
         _check_range("mvd_end", self.mvd_end, 0.0, 1.0)
-        _check_range("view_batch_size", self.view_batch_size, 1, 100_000)
+        _check_range("view_batch_size", self.view_batch_size, 1, 1_000_000)
         _check_range("log_step", self.log_step, 0, 1000)
         if self.compile and self.offload:
             raise UserError("--compile and --offload do not go together: give one of them.")
@@ -362,9 +362,9 @@ class WideImageOptions(Options):
 
     def check(self) -> None:
         super().check()
-        _check_range("window_stride", self.window_stride, 1, 100_000)
-        _check_range("panorama_height", self.panorama_height, 1, 100_000)
-        _check_range("panorama_width", self.panorama_width, 1, 100_000)
+        _check_range("window_stride", self.window_stride, 1, 1_000_000)
+        _check_range("panorama_height", self.panorama_height, 1, 1_000_000)
+        _check_range("panorama_width", self.panorama_width, 1, 1_000_000)
         if self.reduction not in (None, "mean", "weighted"):
             raise UserError(f"--reduction {self.reduction} is not for windows, each a part: take mean or weighted.")
         if self.weight_map is not None and self.reduction != "weighted":

@@ -1,0 +1,64 @@
+"""Time and memory over the width of a strip: ``python benchmarks/bench_scale.py``.
+
+``main.py`` makes strips of 6 to 1,024 windows by the embedded landscapes, each in a process of its own, with windows
+that are shifted. Time per megapixel, without loading, should not depend on the width, and memory should grow by no more
+than the canvas and the picture. Writes ``bench_scale.json`` and ``.md`` into ``benchmarks/results``.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.report import RESULTS, Row, markdown, write_report
+
+ROOT = Path(__file__).resolve().parents[1]
+WIDTHS = (6, 16, 64, 256, 1024)  # in windows
+HEIGHT = 128  # of the embedded landscapes, in pixels; windows are square
+KIBIBYTES = 1 if sys.platform == "linux" else 1024  # the unit of ru_maxrss
+
+
+def measure(windows: int, steps: int) -> Row:
+    """Make one strip in a new process; return its time and that process' largest resident memory."""
+    width = windows * HEIGHT
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "main.py", "--app", "wide_image", "--model", "tiny", "--window_schedule", "shifted",
+                   "--num_inference_steps", str(steps), "--panorama_width", str(width), "--device", "cpu",
+                   "--save_top_dir", folder, "--tag", "strip"]  # fmt: skip
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if status:
+            raise SystemExit(f"main.py failed on a strip of {windows} windows: run it by itself to see why.")
+        seconds = json.loads((Path(folder) / "strip" / "run.json").read_text())["pictures"][0]["seconds"]
+    megapixels = width * HEIGHT / 1e6
+    return {"windows": windows, "pixels": f"{HEIGHT}x{width}", "seconds": seconds,
+            "seconds per megapixel": round(seconds / megapixels, 2),
+            "peak memory GiB": round(usage.ru_maxrss / KIBIBYTES / 2**20, 2)}  # fmt: skip
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--windows", type=int, nargs="+", default=list(WIDTHS), help="widths of strips, in windows")
+    parser.add_argument("--num_inference_steps", type=int, default=10, help="denoising steps")
+    parser.add_argument("--output_dir", type=Path, default=RESULTS, help="where to write")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> list[Row]:
+    """Measure, print and write; return the rows."""
+    options = parse(argv)
+    rows = [measure(windows, options.num_inference_steps) for windows in options.windows]
+    print(markdown(rows))
+    write_report("bench_scale", rows, options.output_dir, steps=options.num_inference_steps)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Wide images in a benchmark's own process, loaded as ``main.py`` does, with what they ask of the networks."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from PIL import Image
+
+from guidance.base_model import StepState
+from guidance.pretrained import LatentModel
+from guidance.wide_image_model import WideImageModel
+from utils.model_source import ModelSource, open_source
+from utils.options import WideImageOptions
+from utils.runtime import Runtime
+
+PROMPT = "A photo of a mountain range at twilight"
+
+
+@dataclass
+class Meter:
+    """What was asked of the networks, and how long they took.
+
+    Attributes:
+        samples: rows that the UNet was given, unconditional ones too.
+        decodes: rows that the VAE's decoder was given, each a window or a tile.
+        unet_seconds, decoder_seconds: inside these two.
+    """
+
+    samples: int = 0
+    decodes: int = 0
+    unet_seconds: float = 0.0
+    decoder_seconds: float = 0.0
+
+    @contextmanager
+    def watch(self, latent: LatentModel) -> Iterator[None]:
+        """Count and time while the block runs."""
+        device, hooks = latent.denoiser.device, []
+        for module, count, seconds in (
+            (latent.denoiser.unet, "samples", "unet_seconds"),
+            (latent.vae.decoder, "decodes", "decoder_seconds"),
+        ):
+            hooks += self._hooks(module, count, seconds, device)
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _hooks(self, module: torch.nn.Module, count: str, seconds: str, device: torch.device) -> list[Any]:
+        started = 0.0
+
+        def before(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+            nonlocal started
+            setattr(self, count, getattr(self, count) + len(inputs[0]))
+            started = clock(device)
+
+        def after(*_: Any) -> None:
+            setattr(self, seconds, getattr(self, seconds) + clock(device) - started)
+
+        return [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Weights in memory and the prompts' embeddings, for models of any options."""
+
+    path: str | None
+    family: str
+    source: ModelSource
+    latent: LatentModel
+    embeddings: dict[str, torch.Tensor]
+
+    def model(self, **given: Any) -> WideImageModel:
+        """Return the app's model with these options, the others as ``main.py`` would fill them."""
+        options = complete(self.path, self.family, given)
+        model = WideImageModel(options.fit({"sd_path": self.source}, [])[0], self.latent)
+        model.embeddings = self.embeddings
+        return model
+
+
+def load(path: str | None, prompts: Sequence[str] = (PROMPT,), dtype: str = "auto", device: str = "auto") -> Loaded:
+    """Load Stable Diffusion from a folder or a Hub id, or the embedded landscapes, and encode the prompts."""
+    family = "tiny" if path is None else "sd"
+    options = complete(path, family, {"dtype": dtype, "device": device})
+    source = open_source(options.sd_path, options.PATHS["sd_path"], None, "sd_path")
+    runtime = Runtime.from_options(options, PartialState(cpu=device == "cpu" or not torch.cuda.is_available()))
+    options, _ = options.fit({"sd_path": source}, [])
+    model = WideImageModel.load(options, {"sd_path": source}, runtime)
+    model.encode(list(prompts))
+    return Loaded(path, family, source, model.latent_model, model.embeddings)
+
+
+def complete(path: str | None, family: str, given: dict[str, Any]) -> WideImageOptions:
+    """Return options as a command line with ``given`` would have them."""
+    options = WideImageOptions("wide_image", sd_path=path, **given)
+    options.check()
+    return options.with_defaults(family)
+
+
+def make_strip(model: WideImageModel, seed: int, prompt: str = PROMPT) -> tuple[StepState, Image.Image]:
+    """Make one strip as ``main.py`` does, with previews where the options ask for them; return its last state too."""
+    log_step = model.options.log_step
+    for state in model.generate((prompt,), seed):
+        if log_step and state.step % log_step == 0:
+            model.preview(state)
+    return state, model.render(state, [{"file": "strip", "role": "strip"}])["strip"]
+
+
+def clock(device: torch.device) -> float:
+    """Return the time in seconds, once the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
