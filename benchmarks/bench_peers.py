@@ -44,7 +44,7 @@ def load_peer(loaded: Loaded, windows: list[Window]) -> Panorama:
         loaded.source.fetch(None), unet=latent.denoiser.unet, vae=latent.vae, use_safetensors=True,
         local_files_only=True, **WITHOUT_SAFETY_CHECKER,
     )  # fmt: skip
-    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
     pipeline.windows = windows
     pipeline.to(latent.denoiser.device).set_progress_bar_config(disable=True)
     return pipeline

@@ -1,14 +1,25 @@
 """Benchmarks compare what makes the same picture."""
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import bench_projection, bench_wide, compare_cases
+from benchmarks import (
+    bench_peers,
+    bench_profile,
+    bench_projection,
+    bench_scale,
+    bench_schedules,
+    bench_wide,
+    compare_cases,
+    wide_runs,
+)
 from tests import runs
+from training.landscape_captions import PROMPTS
 
 one_thread = runs.one_thread
 
@@ -30,6 +41,82 @@ def test_the_literal_loop_makes_our_strip(log_step: int, sd_folder: Path, tmp_pa
     assert literal["decodes"] == (1 + 3 * log_step) * ours["windows"]
     tiles = 8  # six windows that touch, in tiles that overlap by a quarter
     assert ours["decodes"] == (1 + 3 * log_step) * tiles
+
+
+def test_a_whole_strip_is_calculated_from_what_was_counted(sd_folder: Path, tmp_path: Path) -> None:
+    argv = ["--sd_path", sd_folder, "--num_inference_steps", 1, "--panorama_width", 128, "--output_dir", tmp_path]
+    rows = bench_wide.main([*map(str, argv), "--dtype", "bfloat16"])
+    for row, parts in zip(rows, (8, 6), strict=True):
+        assert row["whole strip, samples"] == 50 * 2 * 6 and row["whole strip, decodes"] == 11 * parts
+        minutes = (600 * row["seconds per sample"] + 11 * parts * row["seconds per decode"]) / 60
+        assert row["whole strip, minutes"] == pytest.approx(minutes, abs=0.006)
+        assert 0 < row["mean distance from float32"] < 0.1
+
+
+def test_diffusers_panorama_makes_our_canvas(sd_folder: Path, tmp_path: Path) -> None:
+    argv = ["--sd_path", sd_folder, "--num_inference_steps", 4, "--output_dir", tmp_path]
+    rows = {row["run"]: row for row in bench_peers.main([str(value) for value in argv])}
+    assert len(rows) == 5
+    same = [row for run, row in rows.items() if "panorama" in run]
+    assert all(row["largest difference of the canvas"] < 1e-4 for row in same)
+    assert {row["network samples"] for row in same} == {rows["ours, reference"]["network samples"]}
+    assert rows["ours, draft"]["largest difference of the canvas"] > 1e-3
+
+
+def test_the_profile_adds_up(tmp_path: Path) -> None:
+    rows = bench_profile.main(["--repeats", "1", "--num_inference_steps", "1", "--output_dir", str(tmp_path)])
+    assert [row["preset"] for row in rows] == ["default", "reference", "balanced", "draft"]
+    for row in rows:
+        assert row["network"] + row["decoder"] + row["rest"] == pytest.approx(row["seconds"], abs=0.003)
+        assert min(row["network"], row["decoder"], row["rest"]) > 0 and row["decodes"] == 8
+
+
+def test_scale_measures_the_tool(tmp_path: Path) -> None:
+    (row,) = bench_scale.main(["--windows", "2", "--num_inference_steps", "1", "--output_dir", str(tmp_path)])
+    assert row["pixels"] == "128x256" and row["seconds"] > 0
+    assert 0.2 < row["peak memory GiB"] < 4
+
+
+def test_schedules_are_made_once_and_read(tmp_path: Path) -> None:
+    settings = [bench_schedules.Setting("1", "ddim", 1), bench_schedules.Setting("shifted", "dpmpp_2m", 2, (0, 0.5))]
+    loaded = wide_runs.load(None, list(PROMPTS.values()), device="cpu")
+    for _ in range(2):
+        bench_schedules.make_missing(loaded, settings, list(PROMPTS.values())[:1], 1, tmp_path)
+        made = sorted(tmp_path.rglob("*.png"))
+        assert len(made) == 2
+        times = {path: path.stat().st_mtime_ns for path in made}
+    assert {path: path.stat().st_mtime_ns for path in made} == times
+    samples = [json.loads(path.with_suffix(".json").read_text())["samples"] for path in made]
+    assert samples == [2 * 6, 2 * 6 + 7]  # guided in the first of two steps
+
+
+def test_figures_of_a_schedule(tmp_path: Path) -> None:
+    smooth = np.tile(np.abs(np.arange(768) % 200 - 100.0)[None, :, None], (128, 1, 3))  # steps of one level
+    jump = smooth + (np.arange(768) // 128 % 2 * 20)[None, :, None]
+    scene = next(iter(PROMPTS))
+    judge, scorer = (lambda crops: [scene, *["?"] * (len(crops) - 1)]), FakeScorer()
+    found = []
+    for strip in (smooth, jump):
+        picture = Image.fromarray(strip.round().astype(np.uint8), "RGB")
+        found.append(bench_schedules.figures({(scene, 0): picture}, judge, scorer))
+    assert found[0]["judge"] == 1 / 8 and found[0]["score"] == 1.0
+    assert found[0]["seams"] == pytest.approx(1) and found[1]["seams"] > 10
+    rows = [{"schedule": "1", "solver": "ddim", "guidance": "all", "samples": 10, **figures} for figures in found]
+    bench_schedules.plot(rows, tmp_path / "plot.png")
+    assert Image.open(tmp_path / "plot.png").width > 500
+
+
+class FakeScorer:
+    """All pictures and prompts have the same feature."""
+
+    def prepare(self, image: Image.Image) -> Image.Image:
+        return image
+
+    def image_features(self, prepared: Iterable[Image.Image]) -> np.ndarray:
+        return np.ones((len(list(prepared)), 2), np.float32)
+
+    def text_features(self, prompts: Sequence[str]) -> np.ndarray:
+        return np.ones((len(prompts), 2), np.float32)
 
 
 def test_views_that_agree_do_not_differ(tmp_path: Path) -> None:
