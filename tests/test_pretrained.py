@@ -3,6 +3,8 @@
 import gc
 import json
 import shutil
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,14 @@ from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.pretrained import load_deepfloyd_stage, load_stable_diffusion, load_t5_embeddings
 from guidance.wide_image_model import WideImageModel
 from tests import hub_folders, runs
+from utils import hub_layout
 from utils.model_source import ModelSource, open_source
 from utils.options import AmbiguousImageOptions, WideImageOptions
 from utils.runtime import Runtime
 
 one_thread = runs.one_thread
 CPU = torch.device("cpu")
+ROOT = Path(__file__).resolve().parents[1]
 PROMPTS = ["A photo of a mountain range at twilight", "an oil painting, café 🙂 1024x768", "x" * 3000]
 
 
@@ -125,6 +129,32 @@ def test_other_predictions_are_refused(
         main.main(runs.wide(folder, tmp_path / "out"))
     assert ending.value.code == 2 and prediction in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+LOAD_AND_WEIGH = """
+import re, sys
+from pathlib import Path
+from benchmarks import wide_runs
+import guidance.wide_image_model
+def peak():
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+before = peak()
+loaded = wide_runs.load(sys.argv[1], dtype="float32", device="cpu")
+wide_runs.make_strip(loaded.model(num_inference_steps=1, panorama_width=64), 0)  # reads all that is mapped
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
+def test_weights_are_never_twice_in_memory(sd_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(sd_folder, tmp_path / "m")
+    sizes = hub_folders.SD_UNET_SIZES | {"block_out_channels": (256, 320), "norm_num_groups": 32}
+    unet = hub_layout.build_model("unet", hub_layout.SD_UNET | sizes)
+    unet.save_pretrained(folder / "unet")
+    size = sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
+    command = [sys.executable, "-W", "ignore", "-c", LOAD_AND_WEIGH, str(folder)]
+    grown = int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()[-1])
+    assert size > 100e6 and 0.9 * size < grown < 1.5 * size
 
 
 # ---------------------------------------------------------------------------------------------- CLIP
