@@ -5,6 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from utils.errors import UserError
 from utils.files import write_atomic
 from utils.image_utils import save_png
 from utils.run_folder import Picture, RunFolder
@@ -47,7 +48,7 @@ class Writer:
         failure = self.failures[picture["name"]] = f"{type(error).__name__}: {error}"
         try:
             self.folder.record(picture, status="failed", error=failure)
-        except OSError as refusal:
+        except (OSError, UserError) as refusal:
             print(f"main.py: warning: the failure could not be recorded: {refusal}", file=sys.stderr)
 
     def _write(self, picture: Picture, sample: "Sample", fields: dict[str, Any]) -> None:
