@@ -12,7 +12,7 @@ from guidance.base_model import BaseModel, StepState, Tensors, mean_dtype
 from guidance.denoisers import Conditioning
 from guidance.pretrained import LatentModel, load_stable_diffusion
 from guidance.synchronization import ALONE
-from guidance.windows import Window, WindowGrid, paste, shifted_starts, window_starts
+from guidance.windows import Window, WindowGrid, extra_turns, paste, shifted_starts, window_starts
 from utils.image_utils import to_pil, to_unit_range
 from utils.model_source import ModelSource
 from utils.options import WideImageOptions
@@ -97,8 +97,9 @@ class WideImageModel(BaseModel):
         return WindowGrid(rows, columns, self.window, self.height, self.width)
 
     def _shifted_grid(self, turn: int) -> WindowGrid:
-        rows = shifted_starts(self.height, self.window, turn, self.shifts)
-        columns = shifted_starts(self.width, self.window, turn, self.shifts, self.options.circular)
+        extra = extra_turns((self.height, self.width), self.window)
+        rows = shifted_starts(self.height, self.window, turn + 1, self.shifts, extra=extra)  # not when columns do
+        columns = shifted_starts(self.width, self.window, turn, self.shifts, self.options.circular, extra)
         return WindowGrid(rows, columns, self.window, self.height, self.width)
 
     # ------------------------------------------------------------------------------ making a picture

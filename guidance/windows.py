@@ -1,11 +1,13 @@
 """Square windows over a canvas: where they lie, cropping them and adding them up without a loop over windows."""
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 
+EXTRA_SHARE = 0.1  # by how much shifted windows may cost more than the fewest that cover the canvas
 Window = tuple[int, int, int, int]  # top, bottom, left, right in cells; on a ring right may pass the canvas' width
 
 
@@ -134,15 +136,26 @@ def window_starts(length: int, window: int, stride: int, circular: bool = False)
     return starts if starts[-1] == length - window else [*starts, length - window]
 
 
+def extra_turns(lengths: Sequence[int], window: int) -> int:
+    """Return every how many turns a line may take one window more than it needs, so that all take a tenth more.
+
+    Args:
+        lengths: of the canvas along each axis, in cells.
+        window: in cells.
+    """
+    counts = [-(-length // window) for length in lengths if length > window]
+    return max([2, *(math.ceil(len(counts) / (EXTRA_SHARE * count)) for count in counts)])
+
+
 def shifted_starts(
-    length: int, window: int, turn: int, generator: torch.Generator, circular: bool = False
+    length: int, window: int, turn: int, generator: torch.Generator, circular: bool = False, extra: int = 2
 ) -> list[int]:
     """Return where windows start that hardly overlap, at a new place each turn, so that no border stays where it is.
 
     After SpotDiffusion (Frolov et al., WACV 2025), for any length, without joining a line's ends. k windows can cover
     the canvas. On a ring the k windows start anywhere. On a line the first and the last stay at the ends, and by as
-    much as all windows are longer than the line the others can shift. Where that is less than half a window, every
-    other turn takes k + 1.
+    much as all windows are longer than the line the others can shift. Where that is less than half a window, one turn
+    in ``extra`` takes k + 1.
 
     Args:
         length: at least ``window``.
@@ -150,13 +163,14 @@ def shifted_starts(
         turn: number of the step, from 0.
         generator: one number is drawn from it, whatever the sizes.
         circular: the canvas is a ring.
+        extra: at least 2, see :func:`extra_turns`.
     """
     share = torch.rand((), generator=generator, dtype=torch.float64).item()
     count = -(-length // window)
     if circular:
         offset = int(share * length)
         return sorted((offset + i * window) % length for i in range(count))
-    if count > 1 and 2 * (count * window - length) < window and turn % 2:
+    if count > 1 and 2 * (count * window - length) < window and turn % extra == extra - 1:
         count += 1
     if count < 3:
         return sorted({0, length - window})
