@@ -40,7 +40,7 @@ class Denoiser:
     def __init__(
         self, unet: torch.nn.Module, scheduler_config: dict[str, Any], device: torch.device, compile: bool = False
     ):
-        self.compiled = compile
+        self.compiled, self.padded_to = compile, 0
         if compile:
             unet.compile(dynamic=False)
         self.unet, self.scheduler_config, self.device = unet, dict(scheduler_config), device
@@ -62,7 +62,7 @@ class Denoiser:
         Returns:
             eps ``[N, C, h, w]`` in the dtype of ``xts``.
         """
-        outputs, size = [], min(batch_size, len(xts))
+        outputs, size = [], self._views_per_call(len(xts), batch_size)
         for start in range(0, len(xts), size):
             rows = slice(start, start + size)
             padding = max(0, start + size - len(xts)) if self.compiled else 0
@@ -72,6 +72,12 @@ class Denoiser:
             abar = self.alphas_cumprod[timestep]
             return abar.sqrt().item() * output + (1 - abar).sqrt().item() * xts
         return output
+
+    def _views_per_call(self, views: int, batch_size: int) -> int:
+        """Return how many views a call takes; a compiled network takes as many as ever, so that its shape stays."""
+        size = min(batch_size, max(views, self.padded_to))
+        self.padded_to = size if self.compiled else 0
+        return size
 
     def _predict(
         self,

@@ -209,3 +209,14 @@ def test_compiled_networks_see_one_shape_and_answer_the_same(
     answers = [one.predict_eps(x_t, 500, conditioning, guidance_scale, batch_size) for one in (plain, compiled)]
     torch.testing.assert_close(*answers, rtol=0, atol=1e-6)
     assert len({call.x_t.shape for call in compiled.unet.calls}) == 1
+
+
+def test_a_compiled_network_keeps_its_shape_while_windows_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeUNet, "compile", lambda self, dynamic: None)
+    denoiser = Denoiser(FakeUNet(nonlinear_answer(4)), SD_SCHEDULER, CPU, compile=True)
+    conditioning = Conditioning(text_of(1), text_of(0))
+    for views in (6, 7, 6, 7, 20, 7, 3):
+        assert denoiser.predict_eps(torch.zeros(views, 4, 4, 4), 500, conditioning, 1.0, 8).shape[0] == views
+    assert [len(call.x_t) for call in denoiser.unet.calls] == [6, 7, 7, 7, 8, 8, 8, 8, 8]
+    denoiser.predict_eps(torch.zeros(3, 4, 4, 4), 500, conditioning, 1.0, 2)  # less fits into memory now
+    assert [len(call.x_t) for call in denoiser.unet.calls[-2:]] == [2, 2]
