@@ -13,13 +13,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.report import RESULTS, Row, markdown, write_report
+from guidance.windows import extra_turns, shifted_starts
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTHS = (6, 16, 64, 256, 1024)  # in windows
-HEIGHT = 128  # of the embedded landscapes, in pixels; windows are square
+HEIGHT, WINDOW = 128, 32  # of the embedded landscapes in pixels, and their windows in cells, which are square
 KIBIBYTES = 1 if sys.platform == "linux" else 1024  # the unit of ru_maxrss
 
 
@@ -37,9 +40,17 @@ def measure(windows: int, steps: int) -> Row:
             raise SystemExit(f"main.py failed on a strip of {windows} windows: run it by itself to see why.")
         seconds = json.loads((Path(folder) / "strip" / "run.json").read_text())["pictures"][0]["seconds"]
     megapixels = width * HEIGHT / 1e6
-    return {"windows": windows, "pixels": f"{HEIGHT}x{width}", "seconds": seconds,
+    return {"windows": windows, "pixels": f"{HEIGHT}x{width}",
+            "windows a step": round(windows_per_step(windows, steps), 2), "seconds": seconds,
             "seconds per megapixel": round(seconds / megapixels, 2),
             "peak memory GiB": round(usage.ru_maxrss / KIBIBYTES / 2**20, 2)}  # fmt: skip
+
+
+def windows_per_step(windows: int, steps: int) -> float:
+    """Return how many windows a step looks through, on average; at least ``windows``, which is canvas over window."""
+    generator, length = torch.Generator(), windows * WINDOW
+    extra = extra_turns((WINDOW, length), WINDOW)
+    return sum(len(shifted_starts(length, WINDOW, turn, generator, extra=extra)) for turn in range(steps)) / steps
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -12,10 +12,12 @@ from training.judge import scene_judge
 from training.landscape_captions import PROMPTS
 from training.measure_report import mean, number_row, share_row
 from training.measure_tool import ROOT, Shot, Tool, by_prompts, cost
+from training.scenes import HEIGHT, draw_pool
 from utils.files import write_json
 from utils.prompts import read_wide_prompts
 
 WIDE_PROMPTS = "data/wide_image_prompts.json"
+FIRST_DRAWN_STRIP = 500_000
 SCENE_OF = {prompt: scene for scene, prompt in PROMPTS.items()}
 
 
@@ -30,6 +32,9 @@ def measure_strips(tool: Tool) -> dict[str, Any]:
     same_seeds = [shot for shot in shots if shot.entry["seed"] < options.baseline_seeds]
     seams = {name: seams_of(tool, some) for name, some in
              (("all", shots), ("same_seeds", same_seeds), ("none", apart))}  # fmt: skip
+    width = shots[0].options["panorama_width"]
+    drawn = draw_pool(options.seeds, width, FIRST_DRAWN_STRIP).reshape(-1, HEIGHT, width, 3)
+    seams["drawn"] = seam_figures(list(drawn), *columns_of(tool, shots[0]))
     worst = min(right, key=right.get)
     first = f"seeds 0 to {options.baseline_seeds - 1}"
     rows = [
@@ -37,6 +42,8 @@ def measure_strips(tool: Tool) -> dict[str, Any]:
         share_row("strips: crops of the right scene, all scenes", mean(list(right.values())), 0.95),
         share_row(f"strips: crops of the right scene, worst scene ({worst})", right[worst], 0.8),
         number_row("strips: seams, larger of both kinds", seams["all"]["larger"], "", 1.05),
+        number_row("the same against steps on the decoder's grid alone", seams["all"]["larger_on_grid"], ""),
+        number_row("the same of as many strips that are drawn, not generated", seams["drawn"]["larger"], ""),
         number_row(f"the same, {first}", seams["same_seeds"]["larger"], ""),
         number_row(f"the same with `--sync none`, {first}", seams["none"]["larger"], ""),
     ]
@@ -63,12 +70,16 @@ def judge_crops(judge: Callable, shots: Sequence[Shot]) -> float:
 
 def seams_of(tool: Tool, shots: Sequence[Shot]) -> dict[str, float]:
     """Return :func:`seam_figures` of strips that were made with the same options."""
-    source, made = tool.sources("wide_image")["sd_path"], shots[0].options
+    strips = [np.asarray(shot.pictures("strip")[0][0]) for shot in shots]
+    return seam_figures(strips, *columns_of(tool, shots[0]))
+
+
+def columns_of(tool: Tool, shot: Shot) -> tuple[list[int], list[int], int]:
+    """Return :func:`border_columns` of a strip, and how many pixels a latent cell has."""
+    source, made = tool.sources("wide_image")["sd_path"], shot.options
     scale = 2 ** (len(source.config("vae")["block_out_channels"]) - 1)
     window = source.config("unet")["sample_size"]
-    edges, middles = border_columns(made["panorama_width"], window, made["window_stride"], scale)
-    strips = [np.asarray(shot.pictures("strip")[0][0]) for shot in shots]
-    return seam_figures(strips, edges, middles, scale)
+    return *border_columns(made["panorama_width"], window, made["window_stride"], scale), scale
 
 
 def border_columns(width: int, window: int, stride: int, scale: int) -> tuple[list[int], list[int]]:
@@ -111,4 +122,4 @@ def seam_figures(strips: Sequence[np.ndarray], edges: Sequence[int], middles: Se
         "begin_or_end_on_grid": seam_figure(strips, edges, middles, grid=scale),
         "nearest_on_grid": seam_figure(strips, middles, edges, grid=scale),
     }
-    return {"larger": max(figures.values()), **figures, **on_grid}
+    return {"larger": max(figures.values()), "larger_on_grid": max(on_grid.values()), **figures, **on_grid}
