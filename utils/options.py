@@ -42,6 +42,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 UPSCALE = 4  # of stage 3
 PRESETS = ("reference", "balanced", "draft")
+SHIFTED = {"sampling_method": "dpmpp_2m", "window_schedule": "shifted", "reduction": "mean"}  # of two presets
 REFERENCE_STRIDE = {"sd": 8, "tiny": 4}  # an eighth of the window, as in the assignment
 
 
@@ -355,8 +356,8 @@ class WideImageOptions(Options):
     }
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "reference": {"num_inference_steps": 50, "sampling_method": "ddim", "reduction": "mean"},
-        "balanced": {"num_inference_steps": 25, "sampling_method": "dpmpp_2m", "window_schedule": "shifted"},
-        "draft": {"num_inference_steps": 12, "sampling_method": "dpmpp_2m", "window_schedule": "shifted"},
+        "balanced": SHIFTED | {"num_inference_steps": 25},
+        "draft": SHIFTED | {"num_inference_steps": 12},
     }
     FREE: ClassVar[frozenset[str]] = Options.FREE | {"prompt", "eval_pos"}
 
