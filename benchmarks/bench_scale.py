@@ -48,9 +48,9 @@ def measure(windows: int, steps: int) -> Row:
 
 def windows_per_step(windows: int, steps: int) -> float:
     """Return how many windows a step looks through, on average; at least ``windows``, which is canvas over window."""
-    generator, length = torch.Generator(), windows * WINDOW
-    extra = extra_turns((WINDOW, length), WINDOW)
-    return sum(len(shifted_starts(length, WINDOW, turn, generator, extra=extra)) for turn in range(steps)) / steps
+    generator, extra = torch.Generator(), extra_turns(windows, steps)
+    counts = [len(shifted_starts(windows * WINDOW, WINDOW, generator, extra=turn in extra)) for turn in range(steps)]
+    return sum(counts) / steps
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -83,11 +83,12 @@ class WideImageModel(BaseModel):
         return (sums / self.totals).to(x_ts.dtype)
 
     def _window_weights(self) -> torch.Tensor:
-        """Return the weight of every cell of a window, float64 ``[h, w]``: 1, a pyramid, or what a file says."""
+        """Return the weight of every cell of a window, float64 ``[h, w]``: 1, a Hann window, or what a file says."""
         if self.options.reduction == "mean":
             return torch.ones(self.window, self.window, dtype=torch.float64)
         if self.options.weight_map is None:
-            return _fade(self.window, self.window // 2).double()
+            middles = (torch.arange(self.window, dtype=torch.float64) + 0.5) / self.window
+            return torch.outer(torch.sin(torch.pi * middles) ** 2, torch.sin(torch.pi * middles) ** 2)
         weights = torch.from_numpy(read_weight_map(Path(self.options.weight_map)))[None, None]
         return F.interpolate(weights, (self.window, self.window), mode="bilinear")[0, 0]
 
@@ -97,16 +98,23 @@ class WideImageModel(BaseModel):
         return WindowGrid(rows, columns, self.window, self.height, self.width)
 
     def _shifted_grid(self, turn: int) -> WindowGrid:
-        extra = extra_turns((self.height, self.width), self.window)
-        rows = shifted_starts(self.height, self.window, turn + 1, self.shifts, extra=extra)  # not when columns do
-        columns = shifted_starts(self.width, self.window, turn, self.shifts, self.options.circular, extra)
-        return WindowGrid(rows, columns, self.window, self.height, self.width)
+        rows, columns = (turn in turns for turns in self.extra)
+        tops = shifted_starts(self.height, self.window, self.shifts, extra=rows)
+        lefts = shifted_starts(self.width, self.window, self.shifts, self.options.circular, columns)
+        return WindowGrid(tops, lefts, self.window, self.height, self.width)
+
+    def _extra_turns(self) -> list[set[int]]:
+        """Return the turns in which shifted windows may be one more row, and those of one more column."""
+        sides, turns = (self.height, self.width), len(self.schedule.timesteps)
+        lines = sum(side > self.window for side in sides)
+        return [extra_turns(-(-side // self.window), turns, max(1, lines)) for side in sides]
 
     # ------------------------------------------------------------------------------ making a picture
 
     def generate(self, prompts: tuple[str, ...], seed: int) -> Iterator[StepState]:
         conditioning = Conditioning(self.embeddings[prompts[0]], self.embeddings[""])
         self.begin_stage(self.latent_model.denoiser, conditioning)
+        self.extra = self._extra_turns()
         self.shifts = torch.Generator("cpu").manual_seed(seed)  # apart from the noise: steps draw what they draw
         generator = torch.Generator("cpu").manual_seed(seed)
         channels = self.latent_model.channels

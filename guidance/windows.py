@@ -136,41 +136,46 @@ def window_starts(length: int, window: int, stride: int, circular: bool = False)
     return starts if starts[-1] == length - window else [*starts, length - window]
 
 
-def extra_turns(lengths: Sequence[int], window: int) -> int:
-    """Return every how many turns a line may take one window more than it needs, so that all take a tenth more.
+def extra_turns(windows: int, turns: int, lines: int = 1) -> set[int]:
+    """Return the turns in which a line that ``windows`` windows cover may take one more, a tenth more work in all.
+
+    The last fifth of the turns comes first, as what its borders leave is never mended; the rest is spread evenly.
 
     Args:
-        lengths: of the canvas along each axis, in cells.
-        window: in cells.
+        windows: at least 1.
+        turns: all steps of a picture.
+        lines: 2 where rows and columns share the tenth, else 1.
     """
-    counts = [-(-length // window) for length in lengths if length > window]
-    return max([2, *(math.ceil(len(counts) / (EXTRA_SHARE * count)) for count in counts)])
+    cost = lines / windows + (lines - 1) / windows**2  # of a turn in which each line takes one more
+    total = min(turns, int(EXTRA_SHARE * turns / cost + 1e-9))
+    late = min(total, math.ceil(turns / 5))
+    early, first = total - late, turns - late
+    return {turn for turn in range(turns) if turn >= first or (turn + 1) * early // first > turn * early // first}
 
 
 def shifted_starts(
-    length: int, window: int, turn: int, generator: torch.Generator, circular: bool = False, extra: int = 2
+    length: int, window: int, generator: torch.Generator, circular: bool = False, extra: bool = False
 ) -> list[int]:
-    """Return where windows start that hardly overlap, at a new place each turn, so that no border stays where it is.
+    """Return where windows start that hardly overlap, at a new place each time, so that no border stays where it is.
 
     After SpotDiffusion (Frolov et al., WACV 2025), for any length, without joining a line's ends. k windows can cover
     the canvas. On a ring the k windows start anywhere. On a line the first and the last stay at the ends, and by as
-    much as all windows are longer than the line the others can shift. Where that is less than half a window, one turn
-    in ``extra`` takes k + 1.
+    much as all windows are longer than the line the others can shift; where that is less than half a window, they need
+    one more to shift.
 
     Args:
         length: at least ``window``.
         window: in cells.
-        turn: number of the step, from 0.
         generator: one number is drawn from it, whatever the sizes.
         circular: the canvas is a ring.
-        extra: at least 2, see :func:`extra_turns`.
+        extra: take one more where it is needed to shift, see :func:`extra_turns`.
     """
     share = torch.rand((), generator=generator, dtype=torch.float64).item()
     count = -(-length // window)
     if circular:
         offset = int(share * length)
         return sorted((offset + i * window) % length for i in range(count))
-    if count > 1 and 2 * (count * window - length) < window and turn % extra == extra - 1:
+    if extra and count > 1 and 2 * (count * window - length) < window:
         count += 1
     if count < 3:
         return sorted({0, length - window})

@@ -1,6 +1,7 @@
 """How views become one canvas: sum of components, one view a step, weights; and a view that a photograph holds."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ def test_windows_may_weigh_less_at_their_edges(tmp_path: Path) -> None:
         model = wide_model(FakeUNet(nonlinear_answer(4)), (8, 21), window_stride=3, reduction="weighted", **given)
         x_ts = noise(len(model.mapper), 4, 8, 8)
         sums, totals = torch.zeros(4, 8, 21, dtype=F64), torch.zeros(8, 21, dtype=F64)
-        weights = torch.from_numpy(np.load(path)) if given else pyramid(8)
+        weights = torch.from_numpy(np.load(path)) if given else hann(8)
         for (top, _, left, _), x_t in zip(model.mapper, x_ts, strict=True):
             for i in range(8):
                 for j in range(8):
@@ -113,8 +114,8 @@ def test_windows_may_weigh_less_at_their_edges(tmp_path: Path) -> None:
         assert (model.inverse_mapping(x_ts)[0] - sums / totals).abs().max() < 1e-12
 
 
-def pyramid(size: int) -> torch.Tensor:
-    ramp = torch.tensor([min(i, size - 1 - i) + 1 for i in range(size)], dtype=F64)
+def hann(size: int) -> torch.Tensor:
+    ramp = torch.tensor([(1 - math.cos(2 * math.pi * (i + 0.5) / size)) / 2 for i in range(size)], dtype=F64)
     return ramp[:, None] * ramp[None]
 
 

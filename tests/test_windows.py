@@ -1,6 +1,7 @@
 """Windows without a loop equal windows with one; shifted windows cover every canvas and leave no border in place."""
 
 import random
+from itertools import pairwise
 
 import pytest
 import torch
@@ -71,8 +72,8 @@ def test_runs_of_equal_distance(starts: list[int], runs: list[tuple[int, int, in
 
 
 def schedule(window: int, length: int, circular: bool, turns: int = 200, seed: int = 3) -> list[list[int]]:
-    generator = torch.Generator().manual_seed(seed)
-    return [shifted_starts(length, window, turn, generator, circular) for turn in range(turns)]
+    generator, extra = torch.Generator().manual_seed(seed), extra_turns(-(-length // window), turns)
+    return [shifted_starts(length, window, generator, circular, turn in extra) for turn in range(turns)]
 
 
 @pytest.mark.parametrize("circular", [False, True])
@@ -95,13 +96,25 @@ SPANS = (64, 65, 100, 128, 160, 192, 200, 256, 320, 384, 640, 1000, 64 * 40)
 @pytest.mark.parametrize("height", SPANS)
 @pytest.mark.parametrize("width", SPANS)
 def test_shifted_windows_cost_what_the_area_asks(height: int, width: int, circular: bool) -> None:
-    generator, turns = torch.Generator().manual_seed(3), 120
-    extra = extra_turns((height, width), 64)
+    generator, turns = torch.Generator().manual_seed(3), 25
+    fewest, lines = [-(-side // 64) for side in (height, width)], sum(side > 64 for side in (height, width))
+    rows, columns = (extra_turns(count, turns, max(1, lines)) for count in fewest)
     total = 0
     for turn in range(turns):
-        rows = shifted_starts(height, 64, turn + 1, generator, extra=extra)
-        total += len(rows) * len(shifted_starts(width, 64, turn, generator, circular, extra))
-    assert total / turns <= 1.105 * -(-height // 64) * -(-width // 64)  # the few turns are no multiple of all periods
+        tops = shifted_starts(height, 64, generator, extra=turn in rows)
+        total += len(tops) * len(shifted_starts(width, 64, generator, circular, turn in columns))
+    assert total / turns <= 1.1 * fewest[0] * fewest[1]
+
+
+@pytest.mark.parametrize("turns", [1, 4, 5, 12, 25, 50])
+@pytest.mark.parametrize("windows", [1, 2, 3, 6, 10, 1000])
+def test_the_last_turns_take_one_more_window_first(windows: int, turns: int) -> None:
+    extra = extra_turns(windows, turns)
+    assert len(extra) == min(turns, windows * turns // 10) and extra <= set(range(turns))
+    late = set(range(turns - min(len(extra), -(-turns // 5)), turns))
+    assert late <= extra
+    gaps = [later - earlier for earlier, later in pairwise(sorted(extra - late))]
+    assert not gaps or max(gaps) - min(gaps) <= 1
 
 
 @pytest.mark.parametrize("length", [384, 400, 416, 447])

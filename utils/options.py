@@ -103,7 +103,7 @@ class Options:
                                    choices=("mean", "sum", "alternate", "weighted"))  # fmt: skip
     weight_map: str | None = option(None, "for --reduction weighted: .npy file of weights per pixel, resized to fit: "
                                     "[h, w] of a window, or [views, h, h] on the canvas of an ambiguous picture "
-                                    "[default for windows: a pyramid]")  # fmt: skip
+                                    "[default for windows: Hann's]")  # fmt: skip
     mvd_end: float = option(1.0, "share of the steps, from the first on, in which views are averaged", type=float)
     initialize_xt_from_zt: bool | None = option(None, "views start from one shared canonical noise, or each from its "
                                                 "own", action=argparse.BooleanOptionalAction)  # fmt: skip
