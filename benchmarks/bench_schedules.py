@@ -43,6 +43,7 @@ SCHEDULES = (*STRIDES, "shifted")
 SOLVERS = (("ddim", 50), ("ddim", 25), ("ddim", 12), ("dpmpp_2m", 25), ("dpmpp_2m", 12))
 GUIDED = (("ddim", 50), ("dpmpp_2m", 25), ("dpmpp_2m", 12))  # also tried with guidance in some steps
 INTERVAL = (0.1, 0.8)
+WEIGHTED = (("ddim", 25), ("dpmpp_2m", 25), ("dpmpp_2m", 20), ("dpmpp_2m", 12))  # also tried with weighted windows
 COLUMNS = ("schedule", "solver", "steps", "guidance", "reduction", "samples", "seconds", "times faster", "judge",
            "score", "seams")  # fmt: skip
 
@@ -86,7 +87,7 @@ REFERENCE = Setting("1/8", "ddim", 50)
 SETTINGS = [
     *(Setting(schedule, *solver) for schedule in SCHEDULES for solver in SOLVERS),
     *(Setting(schedule, *solver, INTERVAL) for schedule in ("1/2", "shifted") for solver in GUIDED),
-    *(Setting("1/2", *solver, reduction="weighted") for solver in (("ddim", 25), ("dpmpp_2m", 25))),
+    *(Setting("1/2", *solver, reduction="weighted") for solver in WEIGHTED),
 ]
 
 
