@@ -103,7 +103,7 @@ class WideImageModel(BaseModel):
         lefts = shifted_starts(self.width, self.window, self.shifts, self.options.circular, columns)
         return WindowGrid(tops, lefts, self.window, self.height, self.width)
 
-    def _extra_turns(self) -> list[set[int]]:
+    def _extra_turns(self) -> list[range]:
         """Return the turns in which shifted windows may be one more row, and those of one more column."""
         sides, turns = (self.height, self.width), len(self.schedule.timesteps)
         lines = sum(side > self.window for side in sides)

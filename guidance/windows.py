@@ -1,7 +1,6 @@
 """Square windows over a canvas: where they lie, cropping them and adding them up without a loop over windows."""
 
 import itertools
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -136,10 +135,10 @@ def window_starts(length: int, window: int, stride: int, circular: bool = False)
     return starts if starts[-1] == length - window else [*starts, length - window]
 
 
-def extra_turns(windows: int, turns: int, lines: int = 1) -> set[int]:
+def extra_turns(windows: int, turns: int, lines: int = 1) -> range:
     """Return the turns in which a line that ``windows`` windows cover may take one more, a tenth more work in all.
 
-    The last fifth of the turns comes first, as what its borders leave is never mended; the rest is spread evenly.
+    They are the last ones: the later a step, the less mends what its borders leave.
 
     Args:
         windows: at least 1.
@@ -147,10 +146,8 @@ def extra_turns(windows: int, turns: int, lines: int = 1) -> set[int]:
         lines: 2 where rows and columns share the tenth, else 1.
     """
     cost = lines / windows + (lines - 1) / windows**2  # of a turn in which each line takes one more
-    total = min(turns, int(EXTRA_SHARE * turns / cost + 1e-9))
-    late = min(total, math.ceil(turns / 5))
-    early, first = total - late, turns - late
-    return {turn for turn in range(turns) if turn >= first or (turn + 1) * early // first > turn * early // first}
+    count = min(turns, int(EXTRA_SHARE * turns / cost + 1e-9))
+    return range(turns - count, turns)
 
 
 def shifted_starts(
