@@ -233,32 +233,51 @@ def test_what_does_not_go_together(given: dict, words: list[str]) -> None:
         assert word in str(caught.value)
 
 
-@pytest.mark.parametrize("family", ["sd", "tiny"])
-def test_presets_fill_what_was_left_open(family: str) -> None:
-    def made(**given):
-        return WideImageOptions(app="wide_image", **given).with_defaults(family)
+class FakeSource:
+    """Weights of which only the sizes are asked for."""
 
-    reference, draft = made(preset="reference"), made(preset="draft")
-    assert (reference.num_inference_steps, reference.sampling_method, reference.window_schedule) == (
-        50,
-        "ddim",
-        "fixed",
-    )
-    assert reference.window_stride == {"sd": 8, "tiny": 4}[family]
-    assert (draft.num_inference_steps, draft.sampling_method, draft.window_schedule) == (12, "dpmpp_2m", "shifted")
-    own = made(preset="draft", num_inference_steps=17, sampling_method="ddim", window_schedule="fixed", window_stride=5)
-    assert (own.num_inference_steps, own.sampling_method, own.window_stride) == (17, "ddim", 5)
-    assert "preset" not in own.decisive()
-    assert {"window_schedule", "guidance_interval", "sampling_method"} <= own.decisive().keys()
+    def __init__(self, window: int):
+        self.configs = {"unet": {"sample_size": window}, "vae": {"block_out_channels": (1,) * 4}}
+
+    def config(self, component: str) -> dict:
+        return self.configs[component]
+
+
+def complete(family: str, window: int = 64, **given) -> WideImageOptions:
+    options = WideImageOptions(app="wide_image", **given).with_defaults(family)
+    return options.fit({"sd_path": FakeSource(window)}, [])[0]
+
+
+@pytest.mark.parametrize(("family", "window"), [("sd", 64), ("sd", 96), ("tiny", 32)])
+def test_presets_fill_what_was_left_open(family: str, window: int) -> None:
+    def made(**given) -> tuple:
+        options = complete(family, window, **given)
+        return (options.num_inference_steps, options.sampling_method, options.window_schedule, options.window_stride,
+                options.reduction)  # fmt: skip
+
+    assert made(preset="reference") == (50, "ddim", "fixed", window // 8, "mean")
+    assert made(preset="balanced") == (20, "dpmpp_2m", "fixed", window // 2, "weighted")
+    assert made(preset="draft") == (12, "dpmpp_2m", "shifted", window, "mean")
+    own = {"num_inference_steps": 17, "sampling_method": "ddim", "window_schedule": "fixed", "window_stride": 5}
+    for preset in ("reference", "balanced", "draft"):
+        assert made(preset=preset, **own)[:4] == tuple(own.values())
+    shifted = complete(family, window, preset="reference", window_schedule="shifted")
+    assert (shifted.window_stride, shifted.sampling_method) == (window, "ddim")
+
+
+def test_what_a_preset_filled_decides_a_picture_not_its_name() -> None:
+    decisive = complete("sd", preset="draft").decisive()
+    assert "preset" not in decisive
+    assert {"window_schedule", "guidance_interval", "sampling_method", "window_stride"} <= decisive.keys()
 
 
 def test_the_assignment_is_the_preset_called_reference() -> None:
-    for options_class, family, app in (
-        (WideImageOptions, "sd", "wide_image"), (AmbiguousImageOptions, "deepfloyd", "ambiguous_image")
-    ):  # fmt: skip
-        default = options_class(app=app).with_defaults(family)
-        reference = options_class(app=app, preset="reference").with_defaults(family)
-        assert default.decisive() == reference.decisive()
+    assert complete("sd").decisive() == complete("sd", preset="reference").decisive()
+    default, reference = (
+        AmbiguousImageOptions(app="ambiguous_image", preset=preset).with_defaults("deepfloyd").decisive()
+        for preset in (None, "reference")
+    )
+    assert default == reference
 
 
 # ---------------------------------------------------------------------------------------------- full memory

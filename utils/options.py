@@ -42,8 +42,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 UPSCALE = 4  # of stage 3
 PRESETS = ("reference", "balanced", "draft")
-SHIFTED = {"sampling_method": "dpmpp_2m", "window_schedule": "shifted", "reduction": "mean"}  # of two presets
-REFERENCE_STRIDE = {"sd": 8, "tiny": 4}  # an eighth of the window, as in the assignment
+STRIDES = {"reference": 8, "balanced": 2}  # of presets: the window's size over this
 
 
 def option(default: Any, help: str, **argparse_fields: Any) -> Any:
@@ -355,9 +354,19 @@ class WideImageOptions(Options):
         },
     }
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
-        "reference": {"num_inference_steps": 50, "sampling_method": "ddim", "reduction": "mean"},
-        "balanced": SHIFTED | {"num_inference_steps": 25},
-        "draft": SHIFTED | {"num_inference_steps": 12},
+        "reference": {"num_inference_steps": 50, "sampling_method": "ddim", "reduction": "mean", "window_stride": None},
+        "balanced": {
+            "num_inference_steps": 20,
+            "sampling_method": "dpmpp_2m",
+            "reduction": "weighted",
+            "window_stride": None,
+        },
+        "draft": {
+            "num_inference_steps": 12,
+            "sampling_method": "dpmpp_2m",
+            "reduction": "mean",
+            "window_schedule": "shifted",
+        },
     }
     FREE: ClassVar[frozenset[str]] = Options.FREE | {"prompt", "eval_pos"}
 
@@ -381,16 +390,14 @@ class WideImageOptions(Options):
 
     def with_defaults(self, family: str) -> "WideImageOptions":
         schedule = self.window_schedule or self.PRESETS.get(self.preset, {}).get("window_schedule", "fixed")
-        stride, space = self.window_stride, self.space
+        space = self.space
         if schedule == "shifted":
             space = "canonical" if (space, self.case_num) == (None, None) and self.sync != "none" else space
             method = self.sampling_method or self.PRESETS.get(self.preset, {}).get("sampling_method")
             self._check_shifted(dataclasses.replace(self, space=space).case, method)
-        elif self.preset == "reference" and stride is None:
-            stride = REFERENCE_STRIDE[family]
-        return super(
-            WideImageOptions, dataclasses.replace(self, window_schedule=schedule, window_stride=stride, space=space)
-        ).with_defaults(family)
+        return super(WideImageOptions, dataclasses.replace(self, window_schedule=schedule, space=space)).with_defaults(
+            family
+        )
 
     def _check_shifted(self, case: Case, method: str | None) -> None:
         if case.carried != ("zts",):
@@ -436,8 +443,9 @@ class WideImageOptions(Options):
                     f"--{name} {size} does not suit the model: give a multiple of {scale}, at least its window of "
                     f"{window * scale} pixels."
                 )
-        if self.window_stride > window:
-            raise UserError(f"--window_stride {self.window_stride} skips cells: give 1 to the window's size {window}.")
+        stride = max(1, window // STRIDES[self.preset]) if self.window_stride is None else self.window_stride
+        if stride > window:
+            raise UserError(f"--window_stride {stride} skips cells: give 1 to the window's size {window}.")
         default = strip_positions(height, width)
         requests = [
             dataclasses.replace(request, eval_pos=default if request.eval_pos is None else request.eval_pos)
@@ -445,7 +453,7 @@ class WideImageOptions(Options):
         ]
         for request in requests:
             check_positions(request.eval_pos, height, width, request.prompts[0])
-        stride = window if self.window_schedule == "shifted" else self.window_stride
+        stride = window if self.window_schedule == "shifted" else stride
         return dataclasses.replace(self, panorama_height=height, panorama_width=width, window_stride=stride), requests
 
 
