@@ -46,9 +46,9 @@ def test_the_literal_loop_makes_our_strip(log_step: int, sd_folder: Path, tmp_pa
 def test_a_whole_strip_is_calculated_from_what_was_counted(sd_folder: Path, tmp_path: Path) -> None:
     argv = ["--sd_path", sd_folder, "--num_inference_steps", 1, "--panorama_width", 128, "--output_dir", tmp_path]
     rows = bench_wide.main([*map(str, argv), "--dtype", "bfloat16"])
-    for row, parts in zip(rows, (8, 6), strict=True):
-        assert row["whole strip, samples"] == 50 * 2 * 6 and row["whole strip, decodes"] == 11 * parts
-        minutes = (600 * row["seconds per sample"] + 11 * parts * row["seconds per decode"]) / 60
+    for row, parts in zip(rows, (8, 41), strict=True):
+        assert row["whole strip, samples"] == 4100 and row["whole strip, decodes"] == 11 * parts
+        minutes = (4100 * row["seconds per sample"] + 11 * parts * row["seconds per decode"]) / 60
         assert row["whole strip, minutes"] == pytest.approx(minutes, abs=0.006)
         assert 0 < row["mean distance from float32"] < 0.1
 
