@@ -44,6 +44,7 @@ SOLVERS = (("ddim", 50), ("ddim", 25), ("ddim", 12), ("dpmpp_2m", 25), ("dpmpp_2
 GUIDED = (("ddim", 50), ("dpmpp_2m", 25), ("dpmpp_2m", 12))  # also tried with guidance in some steps
 INTERVAL = (0.1, 0.8)
 WEIGHTED = (("ddim", 25), ("dpmpp_2m", 25), ("dpmpp_2m", 20), ("dpmpp_2m", 12))  # also tried with weighted windows
+TICKS = (150, 300, 600, 1200, 2400, 4800)  # of the plot
 COLUMNS = ("schedule", "solver", "steps", "guidance", "reduction", "samples", "seconds", "times faster", "judge",
            "score", "seams")  # fmt: skip
 
@@ -160,20 +161,24 @@ def figures(strips: dict[tuple[str, int], Image.Image], judge: Judge, scorer: Cl
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """Draw score and seams over network samples."""
+    """Draw score and seams over network samples; within 2 % of the first row is shaded."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    markers = dict(zip(SCHEDULES, "osD^*", strict=True))
+    markers = dict(zip((*SCHEDULES, "1/2, weighted"), "osD^*P", strict=True))
     colours = {"ddim": "tab:blue", "dpmpp_2m": "tab:orange"}
     for panel, what, label in zip(panels, ("score", "seams"), ("scorer's mean cosine", "seams"), strict=True):
         for row in rows:
+            schedule = row["schedule"] + (", weighted" if row["reduction"] == "weighted" else "")
             face = colours[row["solver"]] if row["guidance"] == "all" else "none"
-            panel.plot(row["samples"], row[what], markers[row["schedule"]], mfc=face, mec=colours[row["solver"]], ms=8)
+            panel.plot(row["samples"], row[what], markers[schedule], mfc=face, mec=colours[row["solver"]], ms=8)
+        panel.axhspan(0.98 * rows[0][what], 1.02 * rows[0][what], color="grey", alpha=0.15)
         panel.set(xscale="log", xlabel="network samples per strip", ylabel=label)
+        panel.set_xticks(TICKS, TICKS)
+        panel.minorticks_off()
         panel.grid(alpha=0.3)
     for schedule, marker in markers.items():
         panels[1].plot([], [], marker, mfc="none", mec="black", label=f"windows {schedule}")

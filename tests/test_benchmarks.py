@@ -101,7 +101,8 @@ def test_figures_of_a_schedule(tmp_path: Path) -> None:
         found.append(bench_schedules.figures({(scene, 0): picture}, judge, scorer))
     assert found[0]["judge"] == 1 / 8 and found[0]["score"] == 1.0
     assert found[0]["seams"] == pytest.approx(1) and found[1]["seams"] > 10
-    rows = [{"schedule": "1", "solver": "ddim", "guidance": "all", "samples": 10, **figures} for figures in found]
+    made = {"schedule": "1/2", "solver": "ddim", "guidance": "all", "reduction": "weighted", "samples": 10}
+    rows = [{**made, **figures} for figures in found]
     bench_schedules.plot(rows, tmp_path / "plot.png")
     assert Image.open(tmp_path / "plot.png").width > 500
 
