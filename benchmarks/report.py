@@ -29,4 +29,4 @@ def write_report(name: str, rows: Sequence[Row], folder: Path = RESULTS, **detai
 
 
 def _shown(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -74,8 +74,9 @@ class Denoiser:
         return output
 
     def _views_per_call(self, views: int, batch_size: int) -> int:
-        """Return how many views a call takes; a compiled network takes as many as ever, so that its shape stays."""
-        size = min(batch_size, max(views, self.padded_to))
+        """Return how many views a call takes: all the same; a compiled network as many as ever, to keep its shape."""
+        calls = -(-views // batch_size)
+        size = min(batch_size, max(-(-views // calls), self.padded_to))
         self.padded_to = size if self.compiled else 0
         return size
 

@@ -136,17 +136,18 @@ import re, sys
 from pathlib import Path
 from benchmarks import wide_runs
 import guidance.wide_image_model
-def peak():
-    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-before = peak()
+def own():
+    return 1024 * int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+before = own()
 loaded = wide_runs.load(sys.argv[1], dtype="float32", device="cpu")
 wide_runs.make_strip(loaded.model(num_inference_steps=1, panorama_width=64), 0)  # reads all that is mapped
-print(peak() - before)
+print(own() - before)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
 def test_weights_are_never_twice_in_memory(sd_folder: Path, tmp_path: Path) -> None:
+    """Beside pages of the mapped file, which the system drops when it needs them."""
     folder = shutil.copytree(sd_folder, tmp_path / "m")
     sizes = hub_folders.SD_UNET_SIZES | {"block_out_channels": (256, 320), "norm_num_groups": 32}
     unet = hub_layout.build_model("unet", hub_layout.SD_UNET | sizes)
@@ -154,7 +155,7 @@ def test_weights_are_never_twice_in_memory(sd_folder: Path, tmp_path: Path) -> N
     size = sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
     command = [sys.executable, "-W", "ignore", "-c", LOAD_AND_WEIGH, str(folder)]
     grown = int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()[-1])
-    assert size > 100e6 and 0.9 * size < grown < 1.5 * size
+    assert size > 100e6 and grown < 1.4 * size
 
 
 # ---------------------------------------------------------------------------------------------- CLIP

@@ -67,9 +67,9 @@ class Runtime:
         return f"cpu, {torch.get_num_threads()} threads" if self.device.type == "cpu" else str(self.device)
 
     def place(self, module: torch.nn.Module) -> torch.nn.Module:
-        """Freeze a network and, unless it is to be offloaded, move it to the device; in 16 bits with channels last."""
+        """Freeze a network and, unless it is to be offloaded, move it to the device, channels last but on MPS."""
         module = module.eval().requires_grad_(False)
-        if self.half:
+        if self.device.type != "mps":
             module = module.to(memory_format=torch.channels_last)
         return module if self.offload else module.to(self.device)
 
