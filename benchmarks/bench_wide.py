@@ -172,6 +172,7 @@ def main(argv: list[str] | None = None) -> list[Row]:
              ("panorama_width", "num_inference_steps", "log_step", "view_batch_size")}  # fmt: skip
     given["preset"] = "reference"
     loaded = load(options.sd_path, dtype=options.dtype, device=options.device)
+    make_strip(loaded.model(**given | {"num_inference_steps": 1, "log_step": 0}), options.seed)  # to warm up
     rows = compare(loaded.model(**given), options.repeats, options.seed)
     calculate(loaded, rows)
     if options.dtype != "float32" and not options.no_float32:
