@@ -213,7 +213,7 @@ class BaseModel(ABC):
         variance = self.options.eta**2 * posterior_variance(abar, abar_prev)
         of_xt, of_x0 = STEP_COEFFICIENTS[self.options.sampling_method](abar, abar_prev, variance)
         x_prev = per_picture(of_xt, xts) * xts + per_picture(of_x0, xts) * pred_x0s
-        return x_prev if noise is None else x_prev + per_picture(variance.sqrt(), xts) * noise
+        return x_prev if noise is None else x_prev + per_picture(variance.sqrt(), xts) * noise.to(xts.dtype)
 
     def extrapolate(self, case: Case, x0s: torch.Tensor, timestep: torch.Tensor | int) -> torch.Tensor:
         """Return the x0 to step with: x0 itself, or with "dpmpp_2m" one that looks ahead by the x0 of the step before.
