@@ -40,7 +40,7 @@ class Denoiser:
     def __init__(
         self, unet: torch.nn.Module, scheduler_config: dict[str, Any], device: torch.device, compile: bool = False
     ):
-        self.compiled, self.padded_to = compile, 0
+        self.compiled, self.padded_to = compile, 0  # views of a compiled network's calls so far, 0 before the first
         if compile:
             unet.compile(dynamic=False)
         self.unet, self.scheduler_config, self.device = unet, dict(scheduler_config), device

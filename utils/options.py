@@ -42,7 +42,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 UPSCALE = 4  # of stage 3
 PRESETS = ("reference", "balanced", "draft")
-STRIDES = {"reference": 8, "balanced": 2}  # of presets: the window's size over this
+STRIDES = {"reference": 8, "balanced": 2}  # of presets with "window_stride": None, the window's size over this
 
 
 def option(default: Any, help: str, **argparse_fields: Any) -> Any:
@@ -167,14 +167,14 @@ class Options:
         if self.gpu is not None and self.device == "cpu":
             raise UserError(f"--gpu {self.gpu} contradicts --device cpu: give one of them.")
         _check_range("gpu", self.gpu, 0, 1023)
-        _check_range("num_samples", self.num_samples, 1, 1_000_000)
+        _check_range("num_samples", self.num_samples, 1, 100_000)
         _check_range("seed", self.seed, 0, 2**63 - self.num_samples)
         _check_range("num_inference_steps", self.num_inference_steps, 1, 1000)
         _check_range("guidance_scale", self.guidance_scale, 0.0, 1000.0)
         _check_range("eta", self.eta, 0.0, 1.0)
         self._check_interval()
         _check_range("mvd_end", self.mvd_end, 0.0, 1.0)
-        _check_range("view_batch_size", self.view_batch_size, 1, 1_000_000)
+        _check_range("view_batch_size", self.view_batch_size, 1, 100_000)
         _check_range("log_step", self.log_step, 0, 1000)
         if self.compile and self.offload:
             raise UserError("--compile and --offload do not go together: give one of them.")
@@ -372,7 +372,7 @@ class WideImageOptions(Options):
 
     def check(self) -> None:
         super().check()
-        _check_range("window_stride", self.window_stride, 1, 1_000_000)
+        _check_range("window_stride", self.window_stride, 1, 100_000)
         _check_range("panorama_height", self.panorama_height, 1, 1_000_000)
         _check_range("panorama_width", self.panorama_width, 1, 1_000_000)
         if self.reduction not in (None, "mean", "weighted"):
@@ -389,15 +389,14 @@ class WideImageOptions(Options):
             raise UserError("--eval_pos is for --prompt: with --prompts_file each entry has its own eval_pos.")
 
     def with_defaults(self, family: str) -> "WideImageOptions":
-        schedule = self.window_schedule or self.PRESETS.get(self.preset, {}).get("window_schedule", "fixed")
-        space = self.space
+        preset, space = self.PRESETS.get(self.preset, {}), self.space
+        schedule = self.window_schedule or preset.get("window_schedule", "fixed")
         if schedule == "shifted":
             space = "canonical" if (space, self.case_num) == (None, None) and self.sync != "none" else space
-            method = self.sampling_method or self.PRESETS.get(self.preset, {}).get("sampling_method")
+            method = self.sampling_method or preset.get("sampling_method")
             self._check_shifted(dataclasses.replace(self, space=space).case, method)
-        return super(WideImageOptions, dataclasses.replace(self, window_schedule=schedule, space=space)).with_defaults(
-            family
-        )
+        filled = dataclasses.replace(self, window_schedule=schedule, space=space)
+        return super(WideImageOptions, filled).with_defaults(family)
 
     def _check_shifted(self, case: Case, method: str | None) -> None:
         if case.carried != ("zts",):
