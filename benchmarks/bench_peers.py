@@ -19,7 +19,7 @@ from diffusers import DDIMScheduler, StableDiffusionPanoramaPipeline
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.report import RESULTS, Row, markdown, write_report
-from benchmarks.wide_runs import PROMPT, Loaded, Meter, clock, load, make_strip
+from benchmarks.wide_runs import PROMPT, Loaded, Meter, load, make_strip
 from guidance.pretrained import WITHOUT_SAFETY_CHECKER
 from guidance.wide_image_model import WideImageModel
 from guidance.windows import Window
@@ -85,9 +85,8 @@ def compare(loaded: Loaded, given: dict[str, Any], repeats: int, seed: int) -> l
         for name, run in runs.items():
             meters[name] = Meter()
             with meters[name].watch(loaded.latent):
-                started = clock(loaded.latent.denoiser.device)
                 canvases[name] = run()
-                seconds[name].append(clock(loaded.latent.denoiser.device) - started)
+            seconds[name].append(meters[name].seconds)
     first, same = next(iter(runs)), canvases["ours, reference"]
     median = {name: statistics.median(values) for name, values in seconds.items()}
     return [

@@ -14,22 +14,19 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.report import RESULTS, Row, markdown, write_report
-from benchmarks.wide_runs import Loaded, Meter, clock, load, make_strip
+from benchmarks.wide_runs import Loaded, Meter, load, make_strip
 from utils.options import PRESETS
 
 
 def profile(loaded: Loaded, preset: str | None, repeats: int, **given: Any) -> Row:
     """Make a strip ``repeats`` times after one to warm up; return the medians."""
-    model, device = loaded.model(preset=preset, **given), loaded.latent.denoiser.device
+    model = loaded.model(preset=preset, **given)
     make_strip(model, 0)
-    seconds, meters = [], []
-    for seed in range(repeats):
-        meters.append(Meter())
-        with meters[-1].watch(loaded.latent):
-            started = clock(device)
+    meters = [Meter() for _ in range(repeats)]
+    for seed, meter in enumerate(meters):
+        with meter.watch(loaded.latent):
             make_strip(model, seed)
-            seconds.append(clock(device) - started)
-    total = statistics.median(seconds)
+    total = statistics.median(meter.seconds for meter in meters)
     network = statistics.median(meter.unet_seconds for meter in meters)
     decoder = statistics.median(meter.decoder_seconds for meter in meters)
     rest = total - network - decoder

@@ -1,7 +1,7 @@
 """Quality against cost of wide images: which windows, which solver, how many steps, how much guidance.
 
-    python benchmarks/bench_schedules.py                                 # about 75 minutes on two idle cores
-    torchrun --nproc-per-node 2 benchmarks/bench_schedules.py            # about 45 minutes there
+    python benchmarks/bench_schedules.py                                 # one process
+    torchrun --nproc-per-node 2 benchmarks/bench_schedules.py            # about an hour on two idle cores
 
 Every setting makes the strips of all scenes with the embedded landscapes, setting by setting for each prompt, so that
 all share what a machine does meanwhile. The judge of ``training/judge.py`` and the embedded scorer read their crops.
@@ -25,7 +25,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.report import RESULTS, Row, markdown, write_report
-from benchmarks.wide_runs import Loaded, Meter, clock, load, make_strip
+from benchmarks.wide_runs import Loaded, Meter, load, make_strip
 from guidance.wide_image_model import crop_strip
 from training.judge import Judge, scene_judge
 from training.landscape_captions import PROMPTS
@@ -45,8 +45,6 @@ GUIDED = (("ddim", 50), ("dpmpp_2m", 25), ("dpmpp_2m", 12))  # also tried with g
 INTERVAL = (0.1, 0.8)
 WEIGHTED = (("ddim", 25), ("dpmpp_2m", 25), ("dpmpp_2m", 20), ("dpmpp_2m", 12))  # also tried with weighted windows
 TICKS = (150, 300, 600, 1200, 2400, 4800)  # of the plot
-COLUMNS = ("schedule", "solver", "steps", "guidance", "reduction", "samples", "seconds", "times faster", "judge",
-           "score", "seams")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,14 +102,12 @@ def make_missing(loaded: Loaded, settings: Sequence[Setting], prompts: Sequence[
 
 def make(loaded: Loaded, setting: Setting, prompt: str, seed: int, place: Path) -> None:
     """Make one strip."""
-    model, meter, device = loaded.model(**setting.options), Meter(), loaded.latent.denoiser.device
+    model, meter = loaded.model(**setting.options), Meter()
     with meter.watch(loaded.latent):
-        started = clock(device)
         _, strip = make_strip(model, seed, prompt)
-        seconds = clock(device) - started
     place.parent.mkdir(parents=True, exist_ok=True)
     save_png(place, strip)
-    write_json(place.with_suffix(".json"), {"seconds": seconds, "samples": meter.samples})
+    write_json(place.with_suffix(".json"), {"seconds": meter.seconds, "samples": meter.samples})
 
 
 def strip_path(folder: Path, setting: Setting, prompt: str, seed: int) -> Path:
@@ -213,7 +209,7 @@ def main(argv: list[str] | None = None) -> list[Row]:
     if state.is_main_process:
         judge, scorer = scene_judge(options.checkpoint_dir), ClipScorer(find_clip(TINY, None))
         rows = assess(settings, options.seeds, options.work_dir, judge, scorer)
-        print(markdown([{name: row[name] for name in COLUMNS} for row in rows]))
+        print(markdown(rows))
         write_report("bench_schedules", rows, options.output_dir, seeds=options.seeds, prompts=len(prompts),
                      judge_held_out=judge.held_out, settings=[asdict(setting) for setting in settings])  # fmt: skip
         plot(rows, options.output_dir / "bench_schedules.png")

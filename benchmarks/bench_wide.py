@@ -26,7 +26,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.report import RESULTS, Row, markdown, write_report
-from benchmarks.wide_runs import PROMPT, Loaded, Meter, clock, load, make_strip
+from benchmarks.wide_runs import PROMPT, Loaded, Meter, load, make_strip
 from guidance.wide_image_model import WideImageModel
 from utils.image_utils import to_pil, to_unit_range
 
@@ -97,7 +97,7 @@ class LiteralTwin:
 
 def compare(model: WideImageModel, repeats: int, seed: int) -> list[Row]:
     """Run both in turns; return a row for each, ours first."""
-    twin, latent, device = LiteralTwin(model), model.latent_model, model.latent_model.denoiser.device
+    twin, latent = LiteralTwin(model), model.latent_model
     runs = {
         "ours": (lambda: make_strip(model, seed)[0].z_t_1, torch.channels_last),
         "literal": (lambda: twin.run(model, seed), torch.contiguous_format),
@@ -110,9 +110,8 @@ def compare(model: WideImageModel, repeats: int, seed: int) -> list[Row]:
                 network.to(memory_format=layout)
             meters[name] = Meter()
             with meters[name].watch(latent):
-                started = clock(device)
                 canvases[name] = run()
-                seconds[name].append(clock(device) - started)
+            seconds[name].append(meters[name].seconds)
     difference = (canvases["ours"] - canvases["literal"]).abs().max().item()
     median = {name: statistics.median(values) for name, values in seconds.items()}
     return [

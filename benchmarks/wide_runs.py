@@ -28,10 +28,12 @@ class Meter:
         samples: rows that the UNet was given, unconditional ones too.
         decodes: rows that the VAE's decoder was given, each a window or a tile.
         unet_seconds, decoder_seconds: inside these two.
+        seconds: of all that was watched.
     """
 
     samples: int = 0
     decodes: int = 0
+    seconds: float = 0.0
     unet_seconds: float = 0.0
     decoder_seconds: float = 0.0
 
@@ -44,9 +46,11 @@ class Meter:
             (latent.vae.decoder, "decodes", "decoder_seconds"),
         ):
             hooks += self._hooks(module, count, seconds, device)
+        started = clock(device)
         try:
             yield
         finally:
+            self.seconds += clock(device) - started
             for hook in hooks:
                 hook.remove()
 
