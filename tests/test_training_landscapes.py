@@ -1,15 +1,16 @@
-"""The drawn landscapes and the two scripts that train on them."""
+"""The drawn landscapes and the three scripts that train on them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
-from training import clip_text, train_landscapes, train_landscapes_vae
+from training import clip_text, train_landscapes, train_landscapes_decoder, train_landscapes_vae
 from training.landscape_captions import PROMPTS, captions, words
 from training.scenes import SCENES, draw_pool, draw_strip
 
@@ -129,3 +130,56 @@ def test_finished_runs_resume_without_training_on(trained, tmp_path):
     tiny = ["--steps", "24", "--strips", "1", "--channels", "16", "16", "16", "--checkpoint_dir", str(checkpoints)]
     losses = train_landscapes_vae.main([*tiny, "--output_dir", str(tmp_path), "--device", "cpu"])
     assert losses == trained[1]
+
+
+def test_the_decoder_learns_on_and_the_encoder_stays(trained, tmp_path):
+    shutil.copytree(trained[0] / "vae", tmp_path / "landscapes" / "vae")
+    places = ["--checkpoint_dir", str(tmp_path / "checkpoints"), "--output_dir", str(tmp_path), "--device", "cpu"]
+    tiny = ["--steps", "40", "--batch_size", "4", "--crop", "4", "--strips", "1", "--learning_rate", "2e-3"]
+    losses = train_landscapes_decoder.main([*tiny, *places])
+    assert np.isfinite(losses).all()
+    before, after = (
+        AutoencoderKL.from_pretrained(folder / "landscapes" / "vae") for folder in (trained[0].parent, tmp_path)
+    )
+    latents = torch.from_numpy(np.load(next((tmp_path / "checkpoints").glob("*.npy"))))
+    strips = draw_pool(1, train_landscapes.STRIP_WIDTH)
+    crops, images = train_landscapes_decoder.draw_pairs(latents, strips, 44, 8, np.random.default_rng(0))
+    with torch.no_grad():
+        decoded = [vae.decode(crops / vae.config.scaling_factor).sample for vae in (before, after)]
+    loss_before, loss_after = (train_landscapes_decoder.decoding_loss(pictures, images, 4) for pictures in decoded)
+    assert loss_after < 0.98 * loss_before
+    assert after.config.scaling_factor == before.config.scaling_factor
+    learned = dict(after.named_parameters())
+    changed = {
+        name.split(".")[0] for name, weight in before.named_parameters() if not torch.equal(weight, learned[name])
+    }
+    assert changed == {"decoder", "post_quant_conv"}
+
+
+def test_crops_of_latents_and_pixels_show_the_same_place():
+    scale, cells = 4, 12
+    numbers = torch.arange(2 * 3 * cells).view(2, 3, 1, 1, cells)
+    latents = numbers.expand(2, 3, 4, 5, cells).half()
+    strips = numbers.repeat_interleave(scale, dim=-1).view(2, 3, 1, cells * scale, 1)
+    strips = strips.expand(2, 3, 5 * scale, cells * scale, 3).numpy().astype(np.uint8)
+    crops, images = train_landscapes_decoder.draw_pairs(latents, strips, 16, 6, np.random.default_rng(0))
+    assert crops.shape == (16, 4, 5, 6)
+    assert images.shape == (16, 3, 5 * scale, 6 * scale)
+    seen = (images[:, :1, ::scale, ::scale] + 1) * 127.5
+    torch.testing.assert_close(seen.expand_as(crops), crops)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_a_grid_shows_in_the_profile_of_its_axis_and_adds_to_the_loss(dim, monkeypatch):
+    cells = torch.rand(3, 3, 6, 6)
+    blocks = cells.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    profile = train_landscapes_decoder.grid_profile(blocks.diff(dim=dim).abs(), dim, 4)
+    torch.testing.assert_close(profile, torch.tensor([[0.0, 0.0, 0.0, 4.0]]).expand(3, 4))
+    even = torch.linspace(-1, 1, 24).view([-1 if axis == dim else 1 for axis in range(4)]).expand(3, 3, 24, 24)
+    flat = train_landscapes_decoder.grid_profile(even.diff(dim=dim).abs(), dim, 4)
+    torch.testing.assert_close(flat, torch.ones(3, 4))
+    assert train_landscapes_decoder.decoding_loss(even, even, 4) == 0
+    stepped = even + 0.01 * (torch.arange(24) // 4 % 2).view([-1 if axis == dim else 1 for axis in range(4)])
+    loss = train_landscapes_decoder.decoding_loss(stepped, even, 4)
+    monkeypatch.setattr(train_landscapes_decoder, "GRID_WEIGHT", 0.0)
+    assert loss > 1.1 * train_landscapes_decoder.decoding_loss(stepped, even, 4)
