@@ -13,7 +13,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.report import RESULTS, Row, markdown, write_report
+from benchmarks.report import RESULTS, Row, markdown, positive, write_report
 from benchmarks.wide_runs import Loaded, Meter, load, make_strip
 from utils.options import PRESETS
 
@@ -38,8 +38,8 @@ def profile(loaded: Loaded, preset: str | None, repeats: int, **given: Any) -> R
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3, help="strips of each, of which the median counts")
-    parser.add_argument("--num_inference_steps", type=int, help="[default: as the presets say]")
+    parser.add_argument("--repeats", type=positive, default=3, help="strips of each, of which the median counts")
+    parser.add_argument("--num_inference_steps", type=positive, help="[default: as the presets say]")
     parser.add_argument("--dtype", default="auto", help="number format of the networks")
     parser.add_argument("--device", default="auto", help="where networks run")
     parser.add_argument("--output_dir", type=Path, default=RESULTS, help="where to write")

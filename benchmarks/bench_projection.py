@@ -16,7 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.report import RESULTS, markdown, write_report
+from benchmarks.report import RESULTS, markdown, positive, write_report
 from guidance.windows import WindowGrid, paste
 
 WINDOW, CHANNELS = 64, 4
@@ -65,8 +65,8 @@ def compare(count: int, stride: int, device: torch.device, repeats: int) -> dict
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--windows", type=int, nargs="+", default=list(COUNTS), help="numbers of windows")
-    parser.add_argument("--repeats", type=int, default=15, help="timings of each, of which the median counts")
+    parser.add_argument("--windows", type=positive, nargs="+", default=list(COUNTS), help="numbers of windows")
+    parser.add_argument("--repeats", type=positive, default=15, help="timings of each, of which the median counts")
     parser.add_argument("--output_dir", type=Path, default=RESULTS, help="where to write")
     return parser.parse_args(argv)
 

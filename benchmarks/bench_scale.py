@@ -17,7 +17,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.report import RESULTS, Row, markdown, write_report
+from benchmarks.report import RESULTS, Row, markdown, positive, write_report
 from guidance.windows import extra_turns, shifted_starts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,8 +56,8 @@ def windows_per_step(windows: int, steps: int) -> float:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--windows", type=int, nargs="+", default=list(WIDTHS), help="widths of strips, in windows")
-    parser.add_argument("--num_inference_steps", type=int, default=10, help="denoising steps")
+    parser.add_argument("--windows", type=positive, nargs="+", default=list(WIDTHS), help="widths, in windows")
+    parser.add_argument("--num_inference_steps", type=positive, default=10, help="denoising steps")
     parser.add_argument("--output_dir", type=Path, default=RESULTS, help="where to write")
     return parser.parse_args(argv)
 

@@ -5,8 +5,8 @@
 
 Every setting makes the strips of all scenes with the embedded landscapes, setting by setting for each prompt, so that
 all share what a machine does meanwhile. The judge of ``training/judge.py`` and the embedded scorer read their crops.
-Strips lie in ``--work_dir`` and are not made again. Writes ``bench_schedules.json``, ``.md`` and ``.png`` into
-``benchmarks/results``.
+Strips lie in ``--work_dir`` and are not made again; a judge that is not in ``--checkpoint_dir`` is trained first, which
+takes minutes. Writes ``bench_schedules.json``, ``.md`` and ``.png`` into ``benchmarks/results``.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.report import RESULTS, Row, markdown, write_report
+from benchmarks.report import RESULTS, Row, markdown, positive, write_report
 from benchmarks.wide_runs import Loaded, Meter, load, make_strip
 from guidance.wide_image_model import crop_strip
 from training.judge import Judge, scene_judge
@@ -157,7 +157,7 @@ def figures(strips: dict[tuple[str, int], Image.Image], judge: Judge, scorer: Cl
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """Draw score and seams over network samples; within 2 % of the first row is shaded."""
+    """Draw score and seams over network samples; within 2 % of the first row, the reference, is shaded."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -189,8 +189,10 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=1, help="seeds 0, 1, ... of every scene")
-    parser.add_argument("--only", nargs="+", metavar="NAME", default=[s.name for s in SETTINGS], help="settings")
+    parser.add_argument("--seeds", type=positive, default=1, help="seeds 0, 1, ... of every scene")
+    names = [setting.name for setting in SETTINGS]
+    parser.add_argument("--only", nargs="+", metavar="NAME", default=names, choices=names,
+                        help=f"settings beside {REFERENCE.name}: {', '.join(names)} [default: all]")  # fmt: skip
     parser.add_argument("--work_dir", type=Path, default=Path("results/bench_schedules"), help="where strips are kept")
     parser.add_argument("--checkpoint_dir", type=Path, default=Path("checkpoints"), help="where the judge is kept")
     parser.add_argument("--output_dir", type=Path, default=RESULTS, help="where results go")
@@ -200,7 +202,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> list[Row]:
     """Make, read, print and write; return the rows."""
     options, state = parse(argv), PartialState(cpu=True)
-    settings = [setting for setting in SETTINGS if setting.name in options.only]
+    settings = [setting for setting in SETTINGS if setting == REFERENCE or setting.name in options.only]
     prompts = list(PROMPTS.values())
     with state.split_between_processes(prompts) as share:
         make_missing(load(None, share, device="cpu"), settings, share, options.seeds, options.work_dir)

@@ -1,5 +1,6 @@
 """What the benchmarks share: tables, and files that say on which machine and when."""
 
+import argparse
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,13 @@ from utils.machine import machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
 Row = dict[str, Any]
+
+
+def positive(text: str) -> int:
+    """Read a number of things from the command line: 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of things: give 1 or more")
+    return int(text)
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -238,6 +238,17 @@ def test_a_map_that_is_none_is_refused(values: np.ndarray, tmp_path: Path) -> No
         parse_options(["--app", "ambiguous_image", "--reduction", "weighted", "--weight_map", path])
 
 
+def test_a_map_is_for_weighted_windows_however_they_were_asked_for(tmp_path: Path) -> None:
+    path = save_array(tmp_path / "map.npy", np.ones((4, 4)))
+    for line, family in (("", "tiny"), ("--preset balanced", "sd"), ("--reduction weighted", "sd")):
+        options = parse_options(["--app", "wide_image", "--weight_map", path, *line.split()])
+        assert options.with_defaults(family).reduction == "weighted"
+    for line, family in (("", "sd"), ("--reduction mean", "tiny"), ("--preset draft", "tiny")):
+        options = parse_options(["--app", "wide_image", "--weight_map", path, *line.split()])
+        with pytest.raises(UserError, match="--weight_map"):
+            options.with_defaults(family)
+
+
 def test_a_folder_is_pinned_to_the_content_of_its_files(tmp_path: Path) -> None:
     one, same, other = (save_array(tmp_path / f"{i}.npy", np.full((4, 4), 1.0 + (i == 2))) for i in range(3))
     pinned = [wide_options(512, 512, reduction="weighted", weight_map=path).decisive() for path in (one, same, other)]

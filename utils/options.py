@@ -106,7 +106,8 @@ class Options:
     mvd_end: float = option(1.0, "share of the steps, from the first on, in which views are averaged", type=float)
     initialize_xt_from_zt: bool | None = option(None, "views start from one shared canonical noise, or each from its "
                                                 "own", action=argparse.BooleanOptionalAction)  # fmt: skip
-    view_batch_size: int = option(8, "views per network call; bounds memory, changes no picture", type=int)
+    view_batch_size: int = option(8, "views per network call: bounds memory, moves single pixels by one level at most",
+                                  type=int)  # fmt: skip
     log_step: int = option(0, "save a preview of x0 every so many steps; 0: never", type=int)
     save_latents: bool = option(False, "save the float32 states as safetensors beside each picture",
                                 action="store_true")  # fmt: skip
@@ -194,6 +195,16 @@ class Options:
                 f"--guidance_interval {low:g} {high:g} is no share of the steps: give 0 <= LOW < HIGH <= 1."
             )
 
+    def _check_interval_holds(self, steps: int) -> None:
+        if self.guidance_interval is None:
+            return
+        low, high = self.guidance_interval
+        if not any(low <= turn / steps < high for turn in range(steps)):
+            raise UserError(
+                f"--guidance_interval {low:g} {high:g} holds none of {steps} steps: make it wider, or take "
+                "--guidance_scale 1."
+            )
+
     def _check_animation(self) -> None:
         if self.animate is not None:
             from utils.animation_file import check_format
@@ -233,7 +244,11 @@ class Options:
         }
         left_open = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         if self.eta > 0 and left_open.get("sampling_method", self.sampling_method) == "dpmpp_2m":
-            raise UserError(f"--eta {self.eta:g} adds noise to steps, dpmpp_2m has none: take --sampling_method ddim.")
+            named = "" if self.sampling_method else f", which --preset {self.preset} takes,"
+            raise UserError(
+                f"--eta {self.eta:g} adds noise to steps, dpmpp_2m{named} has none: take --sampling_method ddim."
+            )
+        self._check_interval_holds(left_open.get("num_inference_steps", self.num_inference_steps))
         case = self.case
         if case.canonical:
             left_open["initialize_xt_from_zt"] = True
@@ -377,8 +392,6 @@ class WideImageOptions(Options):
         _check_range("panorama_width", self.panorama_width, 1, 1_000_000)
         if self.reduction not in (None, "mean", "weighted"):
             raise UserError(f"--reduction {self.reduction} is not for windows, each a part: take mean or weighted.")
-        if self.weight_map is not None and self.reduction != "weighted":
-            raise UserError("--weight_map is read by --reduction weighted alone: add that, or leave it out.")
         if self.weight_map is not None:
             read_weight_map(Path(self.weight_map))
         if self.prompt is not None:
@@ -396,13 +409,27 @@ class WideImageOptions(Options):
             method = self.sampling_method or preset.get("sampling_method")
             self._check_shifted(dataclasses.replace(self, space=space).case, method)
         filled = dataclasses.replace(self, window_schedule=schedule, space=space)
-        return super(WideImageOptions, filled).with_defaults(family)
+        options = super(WideImageOptions, filled).with_defaults(family)
+        if options.weight_map is not None and options.reduction != "weighted":
+            raise UserError("--weight_map is read by --reduction weighted alone: add that, or leave it out.")
+        return options
 
     def _check_shifted(self, case: Case, method: str | None) -> None:
+        if case == ALONE:
+            raise UserError(
+                "--window_schedule shifted moves the windows, case 0, --sync none, makes each a picture of its own: "
+                "take --window_schedule fixed, or another case."
+            )
         if case.carried != ("zts",):
+            other = "--space canonical" if self.case_num is None else "case 4 or 5"
             raise UserError(
                 f"--window_schedule shifted moves the windows, case {case.number} carries their states from step to "
-                "step: take --space canonical, or --window_schedule fixed."
+                f"step: take {other}, or --window_schedule fixed."
+            )
+        if self.initialize_xt_from_zt is False:
+            raise UserError(
+                "--no-initialize_xt_from_zt: --window_schedule shifted carries the canvas: leave it out, or take "
+                "--window_schedule fixed."
             )
         if method == "dpmpp_2m" and case.step != "c":
             raise UserError(
