@@ -94,10 +94,10 @@ def test_all_strips_count_together() -> None:
     assert measure_strips.seam_figure([ramp(64), ramp(64, {16: 9})], [16]) == pytest.approx(5)
 
 
-def test_the_bar_applies_to_the_larger_figure() -> None:
+def test_both_kinds_of_columns_have_figures_of_their_own() -> None:
     figures = measure_strips.seam_figures([ramp(64, {16: 2, 24: 7})], [16], [24], 4)
-    assert figures["larger"] == figures["nearest"] == pytest.approx(7)
-    assert figures["begin_or_end"] == pytest.approx(2)
+    assert figures["begin_or_end"] == figures["begin_or_end_on_grid"] == pytest.approx(2)
+    assert figures["nearest"] == figures["nearest_on_grid"] == pytest.approx(7)
 
 
 # ---------------------------------------------------------------------------------------------- choosing and reading

@@ -41,11 +41,12 @@ def measure_strips(tool: Tool) -> dict[str, Any]:
         share_row("judge of scenes, held-out strips", judge.held_out, 0.98),
         share_row("strips: crops of the right scene, all scenes", mean(list(right.values())), 0.95),
         share_row(f"strips: crops of the right scene, worst scene ({worst})", right[worst], 0.8),
-        number_row("strips: seams, larger of both kinds", seams["all"]["larger"], "", 1.05),
-        number_row("the same against steps on the decoder's grid alone", seams["all"]["larger_on_grid"], ""),
-        number_row("the same of as many strips that are drawn, not generated", seams["drawn"]["larger"], ""),
-        number_row(f"the same, {first}", seams["same_seeds"]["larger"], ""),
-        number_row(f"the same with `--sync none`, {first}", seams["none"]["larger"], ""),
+        number_row("strips: seams, where windows begin or end", seams["all"]["begin_or_end"], "", 1.05),
+        number_row("the same against steps on the decoder's grid alone", seams["all"]["begin_or_end_on_grid"], ""),
+        number_row("the same of as many strips that are drawn, not generated", seams["drawn"]["begin_or_end"], ""),
+        number_row("half-way between, where no window ends", seams["all"]["nearest"], ""),
+        number_row(f"the first, {first}", seams["same_seeds"]["begin_or_end"], ""),
+        number_row(f"`--sync none`, {first}: half-way, where its windows meet", seams["none"]["nearest"], ""),
     ]
     return {
         "rows": rows,
@@ -116,10 +117,14 @@ def seam_figure(strips: Sequence[np.ndarray], columns: Sequence[int], *others: S
 
 
 def seam_figures(strips: Sequence[np.ndarray], edges: Sequence[int], middles: Sequence[int], scale: int) -> dict:
-    """Return the seam figures of both kinds of borders, the larger, and both against the decoder's own grid."""
-    figures = {"begin_or_end": seam_figure(strips, edges, middles), "nearest": seam_figure(strips, middles, edges)}
-    on_grid = {
+    """Return the seam figures of both kinds of columns, and both against the decoder's own grid.
+
+    Averaged windows have borders where they begin or end. Half-way, where another one's centre becomes the nearest, a
+    strip has borders only where each window is shown by itself, as with ``--sync none``.
+    """
+    return {
+        "begin_or_end": seam_figure(strips, edges, middles),
         "begin_or_end_on_grid": seam_figure(strips, edges, middles, grid=scale),
+        "nearest": seam_figure(strips, middles, edges),
         "nearest_on_grid": seam_figure(strips, middles, edges, grid=scale),
     }
-    return {"larger": max(figures.values()), "larger_on_grid": max(on_grid.values()), **figures, **on_grid}
