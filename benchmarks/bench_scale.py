@@ -13,12 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.report import RESULTS, Row, markdown, positive, write_report
-from guidance.windows import extra_turns, shifted_starts
+from guidance.windows import extra_turns, shift_at, shifted_starts
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTHS = (6, 16, 64, 256, 1024)  # in windows
@@ -48,8 +46,8 @@ def measure(windows: int, steps: int) -> Row:
 
 def windows_per_step(windows: int, steps: int) -> float:
     """Return how many windows a step looks through, on average; at least ``windows``, which is canvas over window."""
-    generator, extra = torch.Generator(), extra_turns(windows, steps)
-    counts = [len(shifted_starts(windows * WINDOW, WINDOW, generator, extra=turn in extra)) for turn in range(steps)]
+    length, extra = windows * WINDOW, extra_turns(windows, steps)
+    counts = [len(shifted_starts(length, WINDOW, shift_at(0, turn), extra=turn in extra)) for turn in range(steps)]
     return sum(counts) / steps
 
 

@@ -12,7 +12,7 @@ from guidance.base_model import BaseModel, StepState, Tensors, mean_dtype
 from guidance.denoisers import Conditioning
 from guidance.pretrained import LatentModel, load_stable_diffusion
 from guidance.synchronization import ALONE
-from guidance.windows import Window, WindowGrid, extra_turns, paste, shifted_starts, window_starts
+from guidance.windows import Window, WindowGrid, extra_turns, paste, shift_at, shifted_starts, window_starts
 from utils.image_utils import to_pil, to_unit_range
 from utils.model_source import ModelSource
 from utils.options import WideImageOptions
@@ -57,21 +57,22 @@ class WideImageModel(BaseModel):
             ValueError: a cell of the canvas that no window covers.
         """
         device = self.latent_model.denoiser.device
-        self.weights = self._window_weights().to(mean_dtype(device)).to(device)
-        self.use(self._grid(self.options.window_stride))
+        self.window_weights = self._window_weights().to(mean_dtype(device)).to(device)
+        self.use(self._grid(self.options.window_stride), self.window_weights)
         if not (self.grid.rows.covered and self.grid.columns.covered):
             raise ValueError(f"windows of {self.window} at stride {self.options.window_stride} leave cells uncovered")
 
-    def use(self, grid: WindowGrid) -> None:
-        """Look through these windows from now on."""
-        self.grid, self.mapper = grid, grid.windows
-        self.totals = grid.add(self.weights.expand(len(self.mapper), 1, -1, -1))
+    def use(self, grid: WindowGrid, weights: torch.Tensor) -> None:
+        """Look through these windows from now on, whose cells weigh ``[N, 1, h, w]``, or all the same ``[h, w]``."""
+        self.grid, self.mapper, self.weights = grid, grid.windows, weights
+        self.totals = grid.add(weights.expand(len(self.mapper), 1, -1, -1))
 
     def begin_step(self, turn: int) -> None:
         """With ``--window_schedule shifted``, move the windows."""
         super().begin_step(turn)
         if self.options.window_schedule == "shifted":
-            self.use(self._shifted_grid(turn))
+            grid = self._shifted_grid(turn)
+            self.use(grid, self.window_weights * grid.shown(self.window_weights))
 
     def forward_mapping(self, z_t: torch.Tensor, bg: torch.Tensor | None = None) -> torch.Tensor:
         """Crop the windows: ``[1, C, H, W]`` -> ``[N, C, h, w]``. The canvas covers them all: ``bg`` never shows."""
@@ -98,9 +99,10 @@ class WideImageModel(BaseModel):
         return WindowGrid(rows, columns, self.window, self.height, self.width)
 
     def _shifted_grid(self, turn: int) -> WindowGrid:
+        down, right = (shift_at(first, turn) for first in self.shifts)
         rows, columns = (turn in turns for turns in self.extra)
-        tops = shifted_starts(self.height, self.window, self.shifts, extra=rows)
-        lefts = shifted_starts(self.width, self.window, self.shifts, self.options.circular, columns)
+        tops = shifted_starts(self.height, self.window, down, extra=rows)
+        lefts = shifted_starts(self.width, self.window, right, self.options.circular, columns)
         return WindowGrid(tops, lefts, self.window, self.height, self.width)
 
     def _extra_turns(self) -> list[range]:
@@ -115,7 +117,8 @@ class WideImageModel(BaseModel):
         conditioning = Conditioning(self.embeddings[prompts[0]], self.embeddings[""])
         self.begin_stage(self.latent_model.denoiser, conditioning)
         self.extra = self._extra_turns()
-        self.shifts = torch.Generator("cpu").manual_seed(seed)  # apart from the noise: steps draw what they draw
+        shifts = torch.Generator("cpu").manual_seed(seed)  # apart from the noise: steps draw what they draw
+        self.shifts = torch.rand(2, generator=shifts, dtype=torch.float64).tolist()
         generator = torch.Generator("cpu").manual_seed(seed)
         channels = self.latent_model.channels
         start = self.start(

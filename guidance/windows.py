@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 EXTRA_SHARE = 0.1  # by how much shifted windows may cost more than the fewest that cover the canvas
+GOLDEN = (5**0.5 - 1) / 2
 Window = tuple[int, int, int, int]  # top, bottom, left, right in cells; on a ring right may pass the canvas' width
 
 
@@ -44,6 +45,18 @@ class Line:
         """True if every cell lies in a window."""
         ends = [self.overhang, *(start + self.window for start in self.starts)]
         return all(start <= end for start, end in zip([*self.starts, self.length], ends, strict=True))
+
+    def shown(self, like: torch.Tensor) -> torch.Tensor:
+        """Return how windows at the ends yield to those that move: ones ``[K, window]``, of the dtype of ``like``.
+
+        Zeros are where the first or the last of three or more lies below its neighbour, so that borders are those of
+        the neighbours alone: the windows at the ends stay where they are, and so would their inner borders.
+        """
+        shown = like.new_ones(len(self.starts), self.window)
+        if len(self.starts) > 2 and not self.overhang:
+            shown[0, self.starts[1] - self.starts[0] :] = 0
+            shown[-1, : self.starts[-2] + self.window - self.starts[-1]] = 0
+        return shown
 
     def cut(self, canvas: torch.Tensor) -> torch.Tensor:
         """Return the windows of ``[..., length]`` as ``[..., K, window]``."""
@@ -99,6 +112,11 @@ class WindowGrid:
         windows = self.rows.cut(columns.movedim(1, -1))  # [C, K, h, R, h], the rows of a window last
         return windows.permute(3, 1, 0, 4, 2).flatten(0, 1).contiguous()
 
+    def shown(self, like: torch.Tensor) -> torch.Tensor:
+        """Return :meth:`Line.shown` of rows and columns together, ``[N, 1, h, h]``."""
+        rows, columns = self.rows.shown(like), self.columns.shown(like)
+        return (rows[:, None, :, None] * columns[None, :, None, :]).flatten(0, 1)[:, None]
+
     def add(self, x_ts: torch.Tensor) -> torch.Tensor:
         """Add the windows up on a canvas: ``[N, C, h, h]`` -> ``[1, C, H, W]``."""
         grid = x_ts.unflatten(0, (len(self.rows.starts), len(self.columns.starts)))
@@ -150,27 +168,32 @@ def extra_turns(windows: int, turns: int, lines: int = 1) -> range:
     return range(turns - count, turns)
 
 
-def shifted_starts(
-    length: int, window: int, generator: torch.Generator, circular: bool = False, extra: bool = False
-) -> list[int]:
-    """Return where windows start that hardly overlap, at a new place each time, so that no border stays where it is.
+def shift_at(first: float, turn: int) -> float:
+    """Return the share in [0, 1) by which shifted windows have moved at a turn, ``first`` at turn 0.
+
+    Steps of the golden ratio: of any number of turns, no two shares are close, as random ones of few steps would be.
+    """
+    return (first + turn * GOLDEN) % 1.0
+
+
+def shifted_starts(length: int, window: int, share: float, circular: bool = False, extra: bool = False) -> list[int]:
+    """Return where windows start that hardly overlap, at a new place for each share, so that no border stays.
 
     After SpotDiffusion (Frolov et al., WACV 2025), for any length, without joining a line's ends. k windows can cover
     the canvas. On a ring the k windows start anywhere. On a line the first and the last stay at the ends, and by as
     much as all windows are longer than the line the others can shift; where that is less than half a window, they need
-    one more to shift.
+    one more to shift. What the two at the ends add to their neighbours is for :meth:`Line.shown` to leave out.
 
     Args:
         length: at least ``window``.
         window: in cells.
-        generator: one number is drawn from it, whatever the sizes.
+        share: of the way from one extreme to the other, in [0, 1), see :func:`shift_at`.
         circular: the canvas is a ring.
         extra: take one more where it is needed to shift, see :func:`extra_turns`.
     """
-    share = torch.rand((), generator=generator, dtype=torch.float64).item()
     count = -(-length // window)
     if circular:
-        offset = int(share * length)
+        offset = int(share * window)
         return sorted((offset + i * window) % length for i in range(count))
     if extra and count > 1 and 2 * (count * window - length) < window:
         count += 1
