@@ -157,7 +157,7 @@ def figures(strips: dict[tuple[str, int], Image.Image], judge: Judge, scorer: Cl
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """Draw score and seams over network samples; within 2 % of the first row, the reference, is shaded."""
+    """Draw score and seams over network samples; within 2 % of the first row, the reference if made, is shaded."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -192,7 +192,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=positive, default=1, help="seeds 0, 1, ... of every scene")
     names = [setting.name for setting in SETTINGS]
     parser.add_argument("--only", nargs="+", metavar="NAME", default=names, choices=names,
-                        help=f"settings beside {REFERENCE.name}: {', '.join(names)} [default: all]")  # fmt: skip
+                        help=f"some of {', '.join(names)} [default: all]")  # fmt: skip
     parser.add_argument("--work_dir", type=Path, default=Path("results/bench_schedules"), help="where strips are kept")
     parser.add_argument("--checkpoint_dir", type=Path, default=Path("checkpoints"), help="where the judge is kept")
     parser.add_argument("--output_dir", type=Path, default=RESULTS, help="where results go")
@@ -202,7 +202,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> list[Row]:
     """Make, read, print and write; return the rows."""
     options, state = parse(argv), PartialState(cpu=True)
-    settings = [setting for setting in SETTINGS if setting == REFERENCE or setting.name in options.only]
+    settings = [setting for setting in SETTINGS if setting.name in options.only]
     prompts = list(PROMPTS.values())
     with state.split_between_processes(prompts) as share:
         make_missing(load(None, share, device="cpu"), settings, share, options.seeds, options.work_dir)
