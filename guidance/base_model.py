@@ -170,10 +170,8 @@ class BaseModel(ABC):
 
     def _guidance_scale(self) -> float:
         """Return the guidance scale of the step at hand: 1, no guidance, outside of ``options.guidance_interval``."""
-        if self.options.guidance_interval is None:
-            return self.guidance_scale
-        low, high = self.options.guidance_interval
-        return self.guidance_scale if low <= self.turn / len(self.schedule.timesteps) < high else 1.0
+        guided = self.options.guided(self.turn, len(self.schedule.timesteps))
+        return self.guidance_scale if guided else 1.0
 
     def compute_tweedie(
         self,

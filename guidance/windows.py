@@ -49,7 +49,7 @@ class Line:
     def shown(self, like: torch.Tensor) -> torch.Tensor:
         """Return how windows at the ends yield to those that move: ones ``[K, window]``, of the dtype of ``like``.
 
-        Zeros are where the first or the last of three or more lies below its neighbour, so that borders are those of
+        Zeros are where, on a line, the first or the last of three or more lies below its neighbour, so that borders are those of
         the neighbours alone: the windows at the ends stay where they are, and so would their inner borders.
         """
         shown = like.new_ones(len(self.starts), self.window)
@@ -187,7 +187,7 @@ def shifted_starts(length: int, window: int, share: float, circular: bool = Fals
     Args:
         length: at least ``window``.
         window: in cells.
-        share: of the way from one extreme to the other, in [0, 1), see :func:`shift_at`.
+        share: of the way from one extreme to the other, on a ring of a window, in [0, 1), see :func:`shift_at`.
         circular: the canvas is a ring.
         extra: take one more where it is needed to shift, see :func:`extra_turns`.
     """

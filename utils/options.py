@@ -195,15 +195,12 @@ class Options:
                 f"--guidance_interval {low:g} {high:g} is no share of the steps: give 0 <= LOW < HIGH <= 1."
             )
 
-    def _check_interval_holds(self, steps: int) -> None:
+    def guided(self, turn: int, steps: int) -> bool:
+        """True if the step ``turn``, counted from 0, lies in the share of ``steps`` that has guidance."""
         if self.guidance_interval is None:
-            return
+            return True
         low, high = self.guidance_interval
-        if not any(low <= turn / steps < high for turn in range(steps)):
-            raise UserError(
-                f"--guidance_interval {low:g} {high:g} holds none of {steps} steps: make it wider, or take "
-                "--guidance_scale 1."
-            )
+        return low <= turn / steps < high
 
     def _check_animation(self) -> None:
         if self.animate is not None:
@@ -248,7 +245,13 @@ class Options:
             raise UserError(
                 f"--eta {self.eta:g} adds noise to steps, dpmpp_2m{named} has none: take --sampling_method ddim."
             )
-        self._check_interval_holds(left_open.get("num_inference_steps", self.num_inference_steps))
+        steps = left_open.get("num_inference_steps", self.num_inference_steps)
+        if not any(self.guided(turn, steps) for turn in range(steps)):
+            low, high = self.guidance_interval
+            raise UserError(
+                f"--guidance_interval {low:g} {high:g} holds none of {steps} steps: make it wider, or take "
+                "--guidance_scale 1."
+            )
         case = self.case
         if case.canonical:
             left_open["initialize_xt_from_zt"] = True
