@@ -49,8 +49,8 @@ class Line:
     def shown(self, like: torch.Tensor) -> torch.Tensor:
         """Return how windows at the ends yield to those that move: ones ``[K, window]``, of the dtype of ``like``.
 
-        Zeros are where, on a line, the first or the last of three or more lies below its neighbour, so that borders are those of
-        the neighbours alone: the windows at the ends stay where they are, and so would their inner borders.
+        Zeros are where, on a line, the first or the last of three or more lies below its neighbour, so that borders are
+        those of the neighbours alone: the windows at the ends stay where they are, and so would their inner borders.
         """
         shown = like.new_ones(len(self.starts), self.window)
         if len(self.starts) > 2 and not self.overhang:
