@@ -86,10 +86,16 @@ class Loaded:
         return model
 
 
-def load(path: str | None, prompts: Sequence[str] = (PROMPT,), dtype: str = "auto", device: str = "auto") -> Loaded:
+def load(
+    path: str | None,
+    prompts: Sequence[str] = (PROMPT,),
+    dtype: str = "auto",
+    device: str = "auto",
+    compile: bool = False,
+) -> Loaded:
     """Load Stable Diffusion from a folder or a Hub id, or the embedded landscapes, and encode the prompts."""
     family = "tiny" if path is None else "sd"
-    options = complete(path, family, {"dtype": dtype, "device": device})
+    options = complete(path, family, {"dtype": dtype, "device": device, "compile": compile})
     source = open_source(options.sd_path, options.PATHS["sd_path"], None, "sd_path")
     runtime = Runtime.from_options(options, PartialState(cpu=device == "cpu" or not torch.cuda.is_available()))
     options, _ = options.fit({"sd_path": source}, [])

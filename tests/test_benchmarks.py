@@ -1,6 +1,7 @@
 """Benchmarks compare what makes the same picture."""
 
 import json
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import (
+    bench_compile,
     bench_peers,
     bench_profile,
     bench_projection,
@@ -20,6 +22,7 @@ from benchmarks import (
 )
 from tests import runs
 from training.landscape_captions import PROMPTS
+from utils.runtime import COMPILERS
 
 one_thread = runs.one_thread
 
@@ -53,6 +56,15 @@ def test_a_whole_strip_is_calculated_from_what_was_counted(sd_folder: Path, tmp_
         assert 0 < row["mean distance from float32"] < 0.1
 
 
+@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="needs a C++ compiler")
+def test_translated_networks_make_the_same_strip(sd_folder: Path, tmp_path: Path) -> None:
+    argv = ["--sd_path", sd_folder, "--num_inference_steps", 2, "--panorama_width", 128, "--dtype", "float32",
+            "--device", "cpu", "--repeats", 1, "--output_dir", tmp_path]  # fmt: skip
+    plain, translated = bench_compile.main([str(value) for value in argv])
+    assert plain["times faster"] == 1 and plain["largest difference"] == 0
+    assert 0 < translated["largest difference"] < 1e-3
+
+
 def test_diffusers_panorama_makes_our_canvas(sd_folder: Path, tmp_path: Path) -> None:
     argv = ["--sd_path", sd_folder, "--num_inference_steps", 4, "--output_dir", tmp_path]
     rows = {row["run"]: row for row in bench_peers.main([str(value) for value in argv])}
@@ -77,17 +89,18 @@ def test_scale_measures_the_tool(tmp_path: Path) -> None:
     assert 0.2 < row["peak memory GiB"] < 4
 
 
-def test_schedules_are_made_once_and_read(tmp_path: Path) -> None:
+def test_schedules_are_made_once_and_candidates_with_all_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = [bench_schedules.Setting("1", "ddim", 1), bench_schedules.Setting("shifted", "dpmpp_2m", 2, (0, 0.5))]
+    monkeypatch.setattr(bench_schedules, "CANDIDATES", {settings[1]})
     loaded = wide_runs.load(None, list(PROMPTS.values()), device="cpu")
     for _ in range(2):
-        bench_schedules.make_missing(loaded, settings, list(PROMPTS.values())[:1], 1, tmp_path)
+        bench_schedules.make_missing(loaded, settings, list(PROMPTS.values())[:1], 2, tmp_path)
         made = sorted(tmp_path.rglob("*.png"))
-        assert len(made) == 2
+        assert len(made) == 3
         times = {path: path.stat().st_mtime_ns for path in made}
     assert {path: path.stat().st_mtime_ns for path in made} == times
     samples = [json.loads(path.with_suffix(".json").read_text())["samples"] for path in made]
-    assert samples == [2 * 6, 2 * 6 + 7]  # guided in the first of two steps
+    assert samples == [2 * 6, *[2 * 6 + 7] * 2]  # shifted: guided in the first of two steps
 
 
 def test_figures_of_a_schedule(tmp_path: Path) -> None:
@@ -95,15 +108,15 @@ def test_figures_of_a_schedule(tmp_path: Path) -> None:
     jump = smooth + (np.arange(768) // 128 % 2 * 20)[None, :, None]
     scene = next(iter(PROMPTS))
     judge, scorer = (lambda crops: [scene, *["?"] * (len(crops) - 1)]), FakeScorer()
-    found = []
-    for strip in (smooth, jump):
-        picture = Image.fromarray(strip.round().astype(np.uint8), "RGB")
-        found.append(bench_schedules.figures({(scene, 0): picture}, judge, scorer))
+    pictures = [Image.fromarray(strip.round().astype(np.uint8), "RGB") for strip in (smooth, jump)]
+    found = [bench_schedules.figures({(scene, 0): picture}, judge, scorer) for picture in pictures]
     assert found[0]["judge"] == 1 / 8 and found[0]["score"] == 1.0
     assert found[0]["seams"] == pytest.approx(1) and found[1]["seams"] > 10
+    both = bench_schedules.figures({(scene, seed): picture for seed, picture in enumerate(pictures)}, judge, scorer)
+    assert [both["seams, least"], both["seams, most"]] == [row["seams"] for row in found]
     made = {"schedule": "1/2", "solver": "ddim", "guidance": "all", "reduction": "weighted", "samples": 10}
     rows = [{**made, **figures} for figures in found]
-    bench_schedules.plot(rows, tmp_path / "plot.png")
+    bench_schedules.plot(rows, [{**made, **both}], tmp_path / "plot.png")
     assert Image.open(tmp_path / "plot.png").width > 500
 
 

@@ -70,8 +70,9 @@ class Options:
                         choices=DTYPES)  # fmt: skip
     offload: bool = option(False, "keep networks in main memory, move each to the device for its turn (accelerate)",
                            action="store_true")  # fmt: skip
-    compile: bool = option(False, "let torch.compile translate the networks: a minute or more at first, then faster "
-                           "steps; moves single pixels by a level", action="store_true")  # fmt: skip
+    compile: bool = option(False, "let torch.compile translate the networks: a minute or more at first, then often "
+                           "faster steps; in float32 moves single pixels by a level, in 16 bits more",
+                           action="store_true")  # fmt: skip
     seed: int = option(1, "seed of every picture's own generator", type=int)
     num_samples: int = option(1, "pictures per prompt, with the seeds from --seed on", type=int)
     keep_best: bool = option(False, "of each prompt's samples write only the best, judged by CLIP or, for embedded "
