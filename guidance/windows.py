@@ -72,16 +72,14 @@ class Line:
         """
         if self.starts == [0] and self.window == self.length:
             return windows[..., 0, :]
-        apart = [-(-self.window // run.stride) for run in self.runs]
-        reach = max(run.start + (run.count + m) * run.stride for run, m in zip(self.runs, apart, strict=True))
-        sums = windows.new_zeros(*windows.shape[:-2], max(reach + self.window, self.length))
+        sums = windows.new_zeros(*windows.shape[:-2], self.length + self.overhang)
         first = 0
-        for run, m in zip(self.runs, apart, strict=True):
+        for run in self.runs:
+            m = -(-self.window // run.stride)
             for offset in range(min(m, run.count)):
                 some = windows[..., first + offset : first + run.count : m, :]
-                start, period, count = run.start + offset * run.stride, m * run.stride, some.shape[-2]
-                places = sums[..., start : start + count * period].unflatten(-1, (count, period))
-                places[..., : self.window] += some
+                steps = (*sums.stride()[:-1], m * run.stride, 1)
+                sums.as_strided(some.shape, steps, run.start + offset * run.stride).add_(some)
             first += run.count
         canvas = sums[..., : self.length]
         canvas[..., : self.overhang] += sums[..., self.length : self.length + self.overhang]
