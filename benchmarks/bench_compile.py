@@ -20,8 +20,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.report import RESULTS, Row, markdown, positive, write_report
-from benchmarks.wide_runs import PROMPT, clock, load
+from benchmarks.report import Row, markdown, positive, write_report
+from benchmarks.wide_runs import PROMPT, clock, load, strip_parser
 from guidance.wide_image_model import WideImageModel
 
 
@@ -53,16 +53,9 @@ def compare(models: dict[str, WideImageModel], repeats: int, seed: int) -> list[
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Return the options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sd_path", help="weights [default: the embedded landscapes]")
-    parser.add_argument("--panorama_width", type=positive, help="of the canvas [default: six windows]")
+    parser = strip_parser(__doc__, dtype="auto", device="auto", repeats=3)
     parser.add_argument("--num_inference_steps", type=positive, help="denoising steps [default: as main.py takes]")
-    parser.add_argument("--dtype", default="auto", help="number format of the networks")
-    parser.add_argument("--device", default="auto", help="where networks run")
-    parser.add_argument("--repeats", type=positive, default=3, help="runs of each, of which the median counts")
-    parser.add_argument("--seed", type=int, default=1, help="of the picture")
     parser.add_argument("--name", default="bench_compile", help="of the files written")
-    parser.add_argument("--output_dir", type=Path, default=RESULTS, help="where to write")
     return parser.parse_args(argv)
 
 

@@ -18,8 +18,8 @@ from diffusers import DDIMScheduler, StableDiffusionPanoramaPipeline
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.report import RESULTS, Row, markdown, positive, write_report
-from benchmarks.wide_runs import PROMPT, Loaded, Meter, load, make_strip
+from benchmarks.report import Row, markdown, positive, write_report
+from benchmarks.wide_runs import PROMPT, Loaded, Meter, load, make_strip, strip_parser
 from guidance.pretrained import WITHOUT_SAFETY_CHECKER
 from guidance.wide_image_model import WideImageModel
 from guidance.windows import Window
@@ -99,15 +99,8 @@ def compare(loaded: Loaded, given: dict[str, Any], repeats: int, seed: int) -> l
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Return the options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sd_path", help="weights [default: the embedded landscapes]")
-    parser.add_argument("--panorama_width", type=positive, help="of the canvas [default: six windows]")
+    parser = strip_parser(__doc__, dtype="float32", device="cpu", repeats=1)
     parser.add_argument("--num_inference_steps", type=positive, help="of all runs [default: as our presets say]")
-    parser.add_argument("--dtype", default="float32", help="number format of the networks")
-    parser.add_argument("--device", default="cpu", help="where networks run")
-    parser.add_argument("--repeats", type=positive, default=1, help="runs of each, of which the median counts")
-    parser.add_argument("--seed", type=int, default=1, help="of the picture")
-    parser.add_argument("--output_dir", type=Path, default=RESULTS, help="where to write")
     return parser.parse_args(argv)
 
 

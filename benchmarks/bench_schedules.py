@@ -230,20 +230,24 @@ def plot(rows: Sequence[Row], candidates: Sequence[Row], path: Path) -> None:
 
 def report(settings: Sequence[Setting], options: argparse.Namespace) -> list[Row]:
     """Read the strips, print and write; return a row for every setting."""
-    judge, scorer = scene_judge(options.checkpoint_dir), ClipScorer(find_clip(TINY, None))
+    readers = scene_judge(options.checkpoint_dir), ClipScorer(find_clip(TINY, None))
+    rows, spread = write_table("bench_schedules", settings, 1, options, *readers), []
     candidates = [setting for setting in settings if setting in CANDIDATES]
-    tables = []
-    for name, some, seeds in (
-        ("bench_schedules", settings, 1),
-        ("bench_schedules_seeds", candidates if options.seeds > 1 else [], options.seeds),
-    ):
-        tables.append(assess(some, seeds, options.work_dir, judge, scorer))
-        if some:
-            print(markdown(tables[-1]))
-            write_report(name, tables[-1], options.output_dir, seeds=seeds, prompts=len(PROMPTS),
-                         judge_held_out=judge.held_out, settings=[asdict(setting) for setting in some])  # fmt: skip
-    plot(*tables, options.output_dir / "bench_schedules.png")
-    return tables[0]
+    if candidates and options.seeds > 1:
+        spread = write_table("bench_schedules_seeds", candidates, options.seeds, options, *readers)
+    plot(rows, spread, options.output_dir / "bench_schedules.png")
+    return rows
+
+
+def write_table(
+    name: str, settings: Sequence[Setting], seeds: int, options: argparse.Namespace, judge: Judge, scorer: ClipScorer
+) -> list[Row]:
+    """Print and write what settings are like over their first seeds; return the rows."""
+    rows = assess(settings, seeds, options.work_dir, judge, scorer)
+    print(markdown(rows))
+    write_report(name, rows, options.output_dir, seeds=seeds, prompts=len(PROMPTS),
+                 judge_held_out=judge.held_out, settings=[asdict(setting) for setting in settings])  # fmt: skip
+    return rows
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -25,8 +25,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.report import RESULTS, Row, markdown, positive, write_report
-from benchmarks.wide_runs import PROMPT, Loaded, Meter, load, make_strip
+from benchmarks.report import Row, markdown, positive, write_report
+from benchmarks.wide_runs import PROMPT, Loaded, Meter, load, make_strip, strip_parser
 from guidance.wide_image_model import WideImageModel
 from utils.image_utils import to_pil, to_unit_range
 
@@ -148,19 +148,12 @@ def compare_with_float32(options: argparse.Namespace, given: dict[str, Any], row
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Return the options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sd_path", help="weights [default: the embedded landscapes]")
-    parser.add_argument("--panorama_width", type=positive, help="of the canvas [default: six windows]")
+    parser = strip_parser(__doc__, dtype="float32", device="cpu", repeats=1)
     parser.add_argument("--num_inference_steps", type=positive, default=STEPS, help="denoising steps")
     parser.add_argument("--log_step", type=int, default=LOG_STEP, help="previews, every so many steps; 0: none")
-    parser.add_argument("--dtype", default="float32", help="number format of the networks")
-    parser.add_argument("--device", default="cpu", help="where networks run")
     parser.add_argument("--view_batch_size", type=positive, default=8, help="of ours; the twin takes all at once")
-    parser.add_argument("--repeats", type=positive, default=1, help="runs of each, of which the median counts")
-    parser.add_argument("--seed", type=int, default=1, help="of the picture")
     parser.add_argument("--no_float32", action="store_true", help="in 16 bits, do not compare with float32")
     parser.add_argument("--name", default="bench_wide", help="of the files written")
-    parser.add_argument("--output_dir", type=Path, default=RESULTS, help="where to write")
     return parser.parse_args(argv)
 
 

@@ -1,15 +1,18 @@
 """Wide images in a benchmark's own process, loaded as ``main.py`` does, with what they ask of the networks."""
 
+import argparse
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
 from PIL import Image
 
+from benchmarks.report import RESULTS, positive
 from guidance.base_model import StepState
 from guidance.pretrained import LatentModel
 from guidance.wide_image_model import WideImageModel
@@ -118,6 +121,19 @@ def make_strip(model: WideImageModel, seed: int, prompt: str = PROMPT) -> tuple[
         if log_step and state.step % log_step == 0:
             model.preview(state)
     return state, model.render(state, [{"file": "strip", "role": "strip"}])["strip"]
+
+
+def strip_parser(description: str | None, dtype: str, device: str, repeats: int) -> argparse.ArgumentParser:
+    """Return a parser of what benchmarks of one strip ask alike: its weights, size and seed, and where results go."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sd_path", help="weights [default: the embedded landscapes]")
+    parser.add_argument("--panorama_width", type=positive, help="of the canvas [default: six windows]")
+    parser.add_argument("--dtype", default=dtype, help="number format of the networks")
+    parser.add_argument("--device", default=device, help="where networks run")
+    parser.add_argument("--repeats", type=positive, default=repeats, help="runs of each, of which the median counts")
+    parser.add_argument("--seed", type=int, default=1, help="of the picture")
+    parser.add_argument("--output_dir", type=Path, default=RESULTS, help="where to write")
+    return parser
 
 
 def clock(device: torch.device) -> float:

@@ -78,8 +78,8 @@ class Line:
             m = -(-self.window // run.stride)
             for offset in range(min(m, run.count)):
                 some = windows[..., first + offset : first + run.count : m, :]
-                steps = (*sums.stride()[:-1], m * run.stride, 1)
-                sums.as_strided(some.shape, steps, run.start + offset * run.stride).add_(some)
+                strides = (*sums.stride()[:-1], m * run.stride, 1)
+                sums.as_strided(some.shape, strides, run.start + offset * run.stride).add_(some)
             first += run.count
         canvas = sums[..., : self.length]
         canvas[..., : self.overhang] += sums[..., self.length : self.length + self.overhang]
