@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.clip_files import TINY, ClipSource, find_clip
 from utils.errors import OneLineParser, UserError, exit_with
-from utils.eval_folder import Plan, RunRecord, list_files, make_plan, parse_app, read_run
-from utils.eval_scores import score_plan
 from utils.files import write_json
 from utils.prompts import ambiguous_prompts, file_stem, read_ambiguous_prompts, read_wide_prompts
+from utils.scoring.clip_files import TINY, ClipSource, find_clip
+from utils.scoring.eval_plan import Plan, RunRecord, list_files, make_plan, parse_app, read_run
+from utils.scoring.eval_scores import score_plan
 
 PAIRS_FILE = Path(__file__).parent / "data" / "ambiguous_image_prompts.json"
 TABLE_WIDTH = 78

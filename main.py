@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guidance import load_app
-from utils.clip_files import DEFAULT_REPOSITORY, TINY, WEIGHT_FILES, ClipSource, find_clip
 from utils.errors import UserError, exit_with
-from utils.model_source import ModelSource, open_source
+from utils.models.model_source import ModelSource, open_source
 from utils.options import Options, parse_options
 from utils.prompts import PictureRequest
-from utils.run_folder import Picture, RunFolder
+from utils.run.run_folder import Picture, RunFolder
+from utils.scoring.clip_files import DEFAULT_REPOSITORY, TINY, WEIGHT_FILES, ClipSource, find_clip
 
 if TYPE_CHECKING:
     from accelerate import PartialState
 
     from guidance.base_model import BaseModel
-    from utils.best_of import Sample
-    from utils.clip_model import ClipScorer
-    from utils.runtime import Runtime
+    from utils.models.runtime import Runtime
+    from utils.scoring.best_of import Sample
+    from utils.scoring.clip_model import ClipScorer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,7 +96,7 @@ def plan(options: Options) -> Job:
 
 def run(job: Job) -> int:
     """Make all pictures of a run that are not finished yet; return the exit code."""
-    from utils.runtime import Runtime, process_state
+    from utils.models.runtime import Runtime, process_state
 
     options = job.options
     state = process_state(options)
@@ -133,7 +133,7 @@ def report(failures: dict[str, str]) -> int:
 
 def animate_share(folder: RunFolder, name: str, state: "PartialState") -> dict[str, str]:
     """Animate this process's share of the finished pictures; return the failed ones with their errors."""
-    from utils.animation_folder import animate
+    from utils.animation.folder import animate
 
     with state.split_between_processes(folder.finished()) as share:
         failures = animate(folder, share, name)
@@ -147,7 +147,7 @@ def animate_from(options: Options) -> int:
     Raises:
         UserError: it is no folder of such pictures.
     """
-    from utils.animation_folder import animate, reopen
+    from utils.animation.folder import animate, reopen
 
     folder, name = reopen(Path(options.animate_from), options.app), options.animate or "gif"
     pictures = folder.finished()
@@ -187,7 +187,7 @@ def choose_family(options: Options) -> tuple[str, str]:
     if options.has_path:
         return pretrained, f"{pretrained}, since a path was given (--model tiny takes the embedded model)."
 
-    from utils.runtime import accelerator_present
+    from utils.models.runtime import accelerator_present
 
     if options.device != "cpu" and accelerator_present():
         return pretrained, f"{pretrained}, since a GPU is present (--model tiny takes the small embedded model)."
@@ -219,7 +219,7 @@ def scorer_name(source: ClipSource) -> str:
 
 def load_scorer(source: ClipSource) -> "ClipScorer":
     """Load the scorer, float32 on the CPU."""
-    from utils.clip_model import ClipScorer
+    from utils.scoring.clip_model import ClipScorer
 
     return ClipScorer(source)
 
@@ -249,7 +249,7 @@ def make_pictures(
     """Make this process's share of the pictures; return the failed ones with their errors."""
     from tqdm import tqdm
 
-    from utils.writer import Writer
+    from utils.run.writer import Writer
 
     with state.main_process_first():  # the others find the embeddings that the first one encoded
         model.encode([prompt for picture in todo for prompt in picture["prompts"]])
@@ -275,7 +275,7 @@ def make_picture(
         The picture, and what to record of the choice: ``seed`` of the best and ``samples``, the seeds with their
         scores, if there was a choice.
     """
-    from utils.best_of import choose_best
+    from utils.scoring.best_of import choose_best
 
     if scorer is None:
         return make_sample(model, folder, picture, picture["seed"], options), {}
@@ -289,8 +289,8 @@ def make_sample(model: "BaseModel", folder: RunFolder, picture: Picture, seed: i
     from safetensors.torch import save
     from tqdm import tqdm
 
-    from utils.best_of import Sample
-    from utils.image_utils import save_png
+    from utils.images import save_png
+    from utils.scoring.best_of import Sample
 
     previews = folder.path / "previews" / picture["name"] / (f"seed_{seed}" if options.keep_best else "")
     bar = tqdm(desc=picture["name"][:40], unit="step", leave=False)

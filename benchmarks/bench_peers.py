@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.report import Row, markdown, positive, write_report
 from benchmarks.wide_runs import PROMPT, Loaded, Meter, load, make_strip, strip_parser
-from guidance.pretrained import WITHOUT_SAFETY_CHECKER
+from guidance.networks.loading import WITHOUT_SAFETY_CHECKER
 from guidance.wide_image_model import WideImageModel
 from guidance.windows import Window
 

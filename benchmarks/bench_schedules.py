@@ -29,15 +29,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.report import RESULTS, Row, markdown, positive, write_report
 from benchmarks.wide_runs import Loaded, Meter, load, make_strip
 from guidance.wide_image_model import crop_strip
-from training.judge import Judge, scene_judge
-from training.landscape_captions import PROMPTS
-from training.measure_strips import seam_figure
-from utils.best_of import sample_score
-from utils.clip_files import TINY, find_clip
-from utils.clip_model import ClipScorer
+from training.drawing.landscape_captions import PROMPTS
+from training.measure.judge import Judge, scene_judge
+from training.measure.strips import seam_figure
 from utils.files import write_json
-from utils.image_utils import save_png
+from utils.images import save_png
 from utils.prompts import strip_positions
+from utils.scoring.best_of import sample_score
+from utils.scoring.clip_files import TINY, find_clip
+from utils.scoring.clip_model import ClipScorer
 
 WINDOW = 32  # of the embedded landscapes, in cells
 STRIDES = {"1/8": 4, "1/4": 8, "1/2": 16, "1": 32}

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.report import Row, markdown, positive, write_report
 from benchmarks.wide_runs import PROMPT, Loaded, Meter, load, make_strip, strip_parser
 from guidance.wide_image_model import WideImageModel
-from utils.image_utils import to_pil, to_unit_range
+from utils.images import to_pil, to_unit_range
 
 STEPS, LOG_STEP = 50, 5  # of the assignment
 

@@ -22,7 +22,7 @@ import eval
 import main
 from benchmarks.report import markdown, write_report
 from utils.files import write_atomic, write_json
-from utils.image_utils import png_bytes
+from utils.images import png_bytes
 from utils.views import get_views
 
 ROOT = Path(__file__).resolve().parents[1]

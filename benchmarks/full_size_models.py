@@ -15,8 +15,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils import hub_layout
-from utils.hub_layout import Config, Saving
+from utils.models import hub_layout
+from utils.models.hub_layout import Config, Saving
 
 
 def network_configs(layout: str, t5_layers: int) -> dict[str, tuple[str, Config]]:

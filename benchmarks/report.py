@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.files import write_atomic, write_json
-from utils.machine import machine
+from utils.provenance import machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
 Row = dict[str, Any]

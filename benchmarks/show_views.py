@@ -19,9 +19,9 @@ from PIL import Image, ImageDraw, ImageFont
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import main
-from utils.animation_folder import canonical_picture
+from utils.animation.folder import canonical_picture
 from utils.files import write_atomic
-from utils.image_utils import png_bytes
+from utils.images import png_bytes
 from utils.views import get_views
 from utils.views.view_base import from_tensor, to_tensor
 

@@ -14,11 +14,11 @@ from PIL import Image
 
 from benchmarks.report import RESULTS, positive
 from guidance.base_model import StepState
-from guidance.pretrained import LatentModel
+from guidance.networks.stable_diffusion import LatentModel
 from guidance.wide_image_model import WideImageModel
-from utils.model_source import ModelSource, open_source
+from utils.models.model_source import ModelSource, open_source
+from utils.models.runtime import Runtime
 from utils.options import WideImageOptions
-from utils.runtime import Runtime
 
 PROMPT = "A photo of a mountain range at twilight"
 

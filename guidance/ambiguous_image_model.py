@@ -13,18 +13,17 @@ import torch.nn.functional as F
 from PIL import Image
 
 from guidance.base_model import BaseModel, StepState, Tensors, mean_dtype
-from guidance.denoisers import Conditioning
-from guidance.pretrained import PixelStage, load_deepfloyd_stage, load_t5_embeddings
-from guidance.spaces import PixelSpace
+from guidance.networks.deepfloyd import PixelStage, load_deepfloyd_stage, load_t5_embeddings
+from guidance.networks.denoisers import Conditioning
+from guidance.networks.spaces import PixelSpace
+from guidance.networks.upscaler import LatentUpscaler, load_clip_embeddings, load_upscaler
 from guidance.synchronization import ALONE, WORDS, get_case
-from guidance.upscaler import LatentUpscaler, load_clip_embeddings, load_upscaler
-from utils.image_files import decode
-from utils.image_utils import crop_square, side_by_side, to_pil, to_unit_range
-from utils.model_source import ModelSource
+from utils.images import crop_square, decode, side_by_side, to_pil, to_unit_range
+from utils.models.model_source import ModelSource
+from utils.models.runtime import Runtime
 from utils.options import AmbiguousImageOptions
-from utils.runtime import Runtime
 from utils.views import get_views
-from utils.weights import read_weight_map
+from utils.views.weights import read_weight_map
 
 Stage = PixelStage | LatentUpscaler
 X0 = get_case(WORDS["x0", "instance"])  # how views agree in latents, where they do not act on eps or x_t

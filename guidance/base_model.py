@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from guidance.denoisers import Conditioning, Denoiser
+from guidance.networks.denoisers import Conditioning, Denoiser
 from guidance.schedule import (
     STEP_COEFFICIENTS,
     Schedule,
@@ -108,8 +108,8 @@ class BaseModel(ABC):
 
         Args:
             options: complete, see :meth:`utils.options.Options.with_defaults`.
-            sources: path option -> :class:`utils.model_source.ModelSource`.
-            runtime: device, dtype and offloading, :class:`utils.runtime.Runtime`.
+            sources: path option -> :class:`utils.models.model_source.ModelSource`.
+            runtime: device, dtype and offloading, :class:`utils.models.runtime.Runtime`.
         """
 
     @abstractmethod

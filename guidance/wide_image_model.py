@@ -9,16 +9,16 @@ import torch.nn.functional as F
 from PIL import Image
 
 from guidance.base_model import BaseModel, StepState, Tensors, mean_dtype
-from guidance.denoisers import Conditioning
-from guidance.pretrained import LatentModel, load_stable_diffusion
+from guidance.networks.denoisers import Conditioning
+from guidance.networks.stable_diffusion import LatentModel, load_stable_diffusion
 from guidance.synchronization import ALONE
 from guidance.windows import Window, WindowGrid, extra_turns, paste, shift_at, shifted_starts, window_starts
-from utils.image_utils import to_pil, to_unit_range
-from utils.model_source import ModelSource
+from utils.images import to_pil, to_unit_range
+from utils.models.model_source import ModelSource
+from utils.models.runtime import Runtime
 from utils.options import WideImageOptions
 from utils.prompts import REFERENCE_HEIGHT
-from utils.runtime import Runtime
-from utils.weights import read_weight_map
+from utils.views.weights import read_weight_map
 
 OVERLAP = 4  # decoded tiles share one part in so many with the next
 

@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 
 from guidance.ambiguous_image_model import AmbiguousImageModel
-from guidance.denoisers import Conditioning, Denoiser
-from guidance.pretrained import LatentModel, PixelStage
+from guidance.networks.deepfloyd import PixelStage
+from guidance.networks.denoisers import Conditioning, Denoiser
+from guidance.networks.stable_diffusion import LatentModel
 from guidance.wide_image_model import WideImageModel
+from utils.models.runtime import Runtime
 from utils.options import AmbiguousImageOptions, WideImageOptions
-from utils.runtime import Runtime
 
 CPU = torch.device("cpu")
 TEXT_SHAPE = (1, 5, 4)  # of one prompt's embedding

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from utils import hub_layout
-from utils.hub_layout import Config, Saving
+from utils.models import hub_layout
+from utils.models.hub_layout import Config, Saving
 
 TEXT_WIDTH = 32
 CLIP_SIZES: Config = {

@@ -65,7 +65,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("weights were to be loaded")
 
     monkeypatch.setattr("main.load_app", forbidden)
-    monkeypatch.setattr("utils.model_source.ModelSource.fetch", forbidden)
+    monkeypatch.setattr("utils.models.model_source.ModelSource.fetch", forbidden)
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +77,8 @@ def read_once() -> dict[str, Any]:
 @pytest.fixture
 def fast_wide(monkeypatch: pytest.MonkeyPatch, read_once: dict[str, Any]) -> list[str]:
     """Read Stable Diffusion folders from disk once for all tests; the list grows with every load that main asks for."""
-    from guidance import pretrained, wide_image_model
+    from guidance import wide_image_model
+    from guidance.networks import stable_diffusion
 
     loads: list[str] = []
 
@@ -85,11 +86,11 @@ def fast_wide(monkeypatch: pytest.MonkeyPatch, read_once: dict[str, Any]) -> lis
         loads.append(source.name)
         key = f"{source.name} {source.identity()['sha256']}"
         if key not in read_once:
-            read_once[key] = pretrained.load_stable_diffusion(source, runtime)
+            read_once[key] = stable_diffusion.load_stable_diffusion(source, runtime)
         return dataclasses.replace(read_once[key])  # its encode() drops the pipeline of the copy alone
 
     monkeypatch.setattr(wide_image_model, "load_stable_diffusion", load)
-    monkeypatch.setattr("guidance.pretrained.gc.collect", lambda: 0)
+    monkeypatch.setattr("guidance.networks.stable_diffusion.gc.collect", lambda: 0)
     return loads
 
 

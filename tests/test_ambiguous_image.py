@@ -14,8 +14,8 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 
 from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.base_model import StepState
-from guidance.denoisers import Conditioning, Denoiser
-from guidance.pretrained import PixelStage
+from guidance.networks.deepfloyd import PixelStage
+from guidance.networks.denoisers import Conditioning, Denoiser
 from tests.analytic import CPU, EMBEDDINGS, ambiguous_model, pixel_stages, text_of, turning_answer
 
 F64 = torch.float64

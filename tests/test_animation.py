@@ -17,13 +17,13 @@ from PIL import Image
 import main
 from tests import runs, view_samples
 from tests.view_samples import SAMPLES, apart, build, same, smooth
-from utils import animation_file
-from utils.animation import BEAT, HOLD, MOVE, Frame, Movie, Pose, ease, strip_movie, view_movie
-from utils.animation_file import EFFORTS, LIMIT, encode_gif, encode_webp, write_movie
-from utils.animation_folder import canonical_picture
-from utils.captions import INK, LINES, PAPER, Captions, fit
-from utils.eval_folder import ROLE_REASONS, list_files, make_plan, read_run
-from utils.image_files import is_moving
+from utils.animation import encoders
+from utils.animation.captions import INK, LINES, PAPER, Captions, fit
+from utils.animation.encoders import EFFORTS, LIMIT, encode_gif, encode_webp, write_movie
+from utils.animation.folder import canonical_picture
+from utils.animation.movie import BEAT, HOLD, MOVE, Frame, Movie, Pose, ease, strip_movie, view_movie
+from utils.images import is_moving
+from utils.scoring.eval_plan import ROLE_REASONS, list_files, make_plan, read_run
 from utils.views import get_views, permutation_files, with_contents, with_paths
 from utils.views.view_base import from_tensor, to_tensor
 
@@ -255,7 +255,7 @@ def test_effort_is_lowered_step_by_step_and_never_twice_the_same(monkeypatch: py
         tried.append((len(frames), frames[0].image.width, quality))
         return b"x" * (LIMIT + 1)
 
-    monkeypatch.setitem(animation_file.ENCODERS, "gif", encode)
+    monkeypatch.setitem(encoders.ENCODERS, "gif", encode)
     assert len(write_movie(movie_of(noise(160, 160), "rotate_cw"), "gif")) > LIMIT
     assert tried == [(48, 160, 0), (48, 160, 1), (24, 160, 1), (16, 160, 2), (16, 128, 2), (8, 128, 2)]
 
@@ -319,7 +319,7 @@ def test_the_canonical_picture_of_components_is_the_whole(tmp_path: Path, pictur
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few frames."""
-    monkeypatch.setattr(animation_file, "EFFORTS", EFFORTS[-1:])
+    monkeypatch.setattr(encoders, "EFFORTS", EFFORTS[-1:])
 
 
 def animations(run: dict) -> list[str]:

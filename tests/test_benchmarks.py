@@ -21,8 +21,8 @@ from benchmarks import (
     wide_runs,
 )
 from tests import runs
-from training.landscape_captions import PROMPTS
-from utils.runtime import COMPILERS
+from training.drawing.landscape_captions import PROMPTS
+from utils.models.runtime import COMPILERS
 
 one_thread = runs.one_thread
 

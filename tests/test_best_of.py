@@ -14,9 +14,9 @@ import main
 from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.wide_image_model import WideImageModel
 from tests import runs
-from utils.best_of import Sample, choose_best, sample_score
-from utils.clip_files import ClipSource, find_clip
 from utils.options import parse_options
+from utils.scoring.best_of import Sample, choose_best, sample_score
+from utils.scoring.clip_files import ClipSource, find_clip
 
 one_thread, read_once, fast_wide, no_weights = runs.one_thread, runs.read_once, runs.fast_wide, runs.no_weights
 PAIR = ["--style", "", "--prompts", "a b", "c"]

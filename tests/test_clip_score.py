@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from utils.clip_score import alignment, concealment, cosine_matrix, mean_by_prompt, normalize, points
+from utils.scoring.clip_score import alignment, concealment, cosine_matrix, mean_by_prompt, normalize, points
 
 
 def slow_cosine(a: np.ndarray, b: np.ndarray) -> float:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 
-from guidance.denoisers import Conditioning, Denoiser
+from guidance.networks.denoisers import Conditioning, Denoiser
 from tests.analytic import CPU, IF_SCHEDULER, SD_SCHEDULER, FakeUNet, nonlinear_answer, text_of
 
 F64 = torch.float64

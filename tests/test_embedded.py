@@ -10,18 +10,18 @@ from PIL import Image
 
 import eval as evaluation
 import main
-from guidance.denoisers import Conditioning
-from guidance.pretrained import load_stable_diffusion
+from guidance.networks.denoisers import Conditioning
+from guidance.networks.stable_diffusion import load_stable_diffusion
 from tests import runs
-from training.landscape_captions import PROMPTS
-from training.scenes import draw_strip
-from utils.clip_files import find_clip
-from utils.clip_model import ClipScorer
-from utils.clip_score import cosine_matrix
-from utils.model_source import open_source
+from training.drawing.landscape_captions import PROMPTS
+from training.drawing.scenes import draw_strip
+from utils.models.model_source import open_source
+from utils.models.runtime import Runtime
 from utils.options import EMBEDDED, WideImageOptions
 from utils.prompts import ambiguous_prompts, read_ambiguous_prompts, read_wide_prompts, unknown_words
-from utils.runtime import Runtime
+from utils.scoring.clip_files import find_clip
+from utils.scoring.clip_model import ClipScorer
+from utils.scoring.clip_score import cosine_matrix
 
 DATA = EMBEDDED.parent
 MEBIBYTE = 2**20

@@ -16,13 +16,14 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import eval as eval_script
-from utils import clip_files, files
-from utils.clip_files import ClipSource, find_clip
+from utils import files
 from utils.errors import UserError, exit_with
-from utils.eval_folder import Plan, is_joined, list_files, make_plan, read_run
-from utils.image_files import decode
+from utils.images import decode
 from utils.prompts import PictureRequest as Request
 from utils.prompts import ambiguous_files, file_stem, wide_files
+from utils.scoring import clip_files
+from utils.scoring.clip_files import ClipSource, find_clip
+from utils.scoring.eval_plan import Plan, is_joined, list_files, make_plan, read_run
 
 ROOT = Path(__file__).parents[1]
 MODEL_CONFIG = {
@@ -411,7 +412,7 @@ def test_local_checkpoints_load_in_every_form(tmp_path: Path, monkeypatch: pytes
     import open_clip
     import torch
 
-    from utils.clip_model import ClipScorer
+    from utils.scoring.clip_model import ClipScorer
 
     (tmp_path / "small-test.json").write_text(json.dumps(MODEL_CONFIG))
     open_clip.add_model_config(tmp_path / "small-test.json")
@@ -445,7 +446,7 @@ def test_clip_options_that_do_not_fit_are_told(model: str, pretrained: str | Non
 
 
 def test_weights_of_another_model_are_told(tmp_path: Path, clip_folder: Path) -> None:
-    from utils.clip_model import ClipScorer
+    from utils.scoring.clip_model import ClipScorer
 
     (tmp_path / "open_clip_config.json").write_text((clip_folder / "open_clip_config.json").read_text())
     save_file({"x": np_to_torch(np.zeros(1))}, tmp_path / "open_clip_model.safetensors")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from utils.image_utils import save_png, side_by_side, to_pil, to_unit_range
+from utils.images import save_png, side_by_side, to_pil, to_unit_range
 
 
 def test_network_range_becomes_unit_range_clamped_in_float32() -> None:

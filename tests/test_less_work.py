@@ -6,8 +6,8 @@ from diffusers import DPMSolverMultistepScheduler
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from guidance.base_model import BaseModel, StepState
-from guidance.denoisers import Conditioning, Denoiser
-from guidance.spaces import PixelSpace
+from guidance.networks.denoisers import Conditioning, Denoiser
+from guidance.networks.spaces import PixelSpace
 from tests.analytic import (
     IF_SCHEDULER,
     SD_SCHEDULER,

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import main
 from guidance.wide_image_model import WideImageModel
 from tests import runs
-from utils.image_utils import to_pil, to_unit_range
+from utils.images import to_pil, to_unit_range
 from utils.options import AmbiguousImageOptions, WideImageOptions
 
 one_thread, read_once, fast_wide, no_weights = runs.one_thread, runs.read_once, runs.fast_wide, runs.no_weights
@@ -358,7 +358,7 @@ def test_eval_pos_scales_with_the_height_and_keeps_its_number(
 def test_choice_of_the_model(
     model: str, path: str | None, gpu: bool, device: str, family: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("utils.runtime.accelerator_present", lambda: gpu)
+    monkeypatch.setattr("utils.models.runtime.accelerator_present", lambda: gpu)
     options = WideImageOptions("wide_image", model=model, sd_path=path, device=device)
     chosen, line = main.choose_family(options)
     assert chosen == family and reason in line and line.count("\n") == 0

@@ -1,4 +1,4 @@
-"""What ``training/measure.py`` computes besides making pictures, the judges' training, and the search for pairs."""
+"""What ``training/measure_models.py`` computes besides making pictures, the judges' training, and the search for pairs."""
 
 import itertools
 import json
@@ -10,19 +10,16 @@ import torch
 from PIL import Image
 
 from guidance.ambiguous_image_model import AmbiguousImageModel
-from training import (
-    find_pairs,
-    judge,
-    letters,
-    measure,
-    measure_letters,
-    measure_report,
-    measure_shipped,
-    measure_strips,
-    measure_tool,
-    scenes,
-)
-from training.measure_report import BEGIN, END
+from training import find_pairs
+from training import measure_models as measure
+from training.drawing import letters, scenes
+from training.measure import judge
+from training.measure import letter_pictures as measure_letters
+from training.measure import report as measure_report
+from training.measure import shipped as measure_shipped
+from training.measure import strips as measure_strips
+from training.measure import tool as measure_tool
+from training.measure.report import BEGIN, END
 from utils.files import write_json
 from utils.options import EMBEDDED
 from utils.prompts import read_ambiguous_prompts

@@ -1,4 +1,4 @@
-"""What ``training/measure.py`` says of the second stage: its figures by hand, its pictures, and one small run."""
+"""What ``training/measure_models.py`` says of the second stage: its figures by hand, its pictures, and one small run."""
 
 import json
 import math
@@ -10,8 +10,11 @@ import torch
 from PIL import Image
 
 from guidance.ambiguous_image_model import AmbiguousImageModel
-from guidance.pretrained import load_deepfloyd_stage
-from training import letters, measure, measure_stage_2, measure_tool
+from guidance.networks.deepfloyd import load_deepfloyd_stage
+from training import measure_models as measure
+from training.drawing import letters
+from training.measure import stage_2 as measure_stage_2
+from training.measure import tool as measure_tool
 from utils.options import AmbiguousImageOptions
 
 

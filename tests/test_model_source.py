@@ -14,7 +14,7 @@ from huggingface_hub import constants
 import main
 from tests import runs
 from utils.errors import UserError
-from utils.model_source import ModelSource, open_source
+from utils.models.model_source import ModelSource, open_source
 from utils.options import AmbiguousImageOptions, WideImageOptions
 
 one_thread, no_weights, read_once, fast_wide = runs.one_thread, runs.no_weights, runs.read_once, runs.fast_wide

@@ -211,7 +211,7 @@ def test_an_output_folder_that_cannot_be_written(
     file.write_text("mine")
     top = {"a file": file, "below a file": file / "below" / "it"}.get(place, tmp_path / "new")
     if place == "a read-only kind of place":  # root may write everywhere, so the answer is asked for
-        monkeypatch.setattr("utils.run_folder.os.access", lambda path, mode: False)
+        monkeypatch.setattr("utils.run.run_folder.os.access", lambda path, mode: False)
     assert "cannot be written" in runs.refused(capsys, runs.wide(sd_folder, top))
     assert [path.name for path in tmp_path.iterdir()] == ["file"] and file.read_text() == "mine"
 

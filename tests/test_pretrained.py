@@ -16,15 +16,17 @@ from safetensors.torch import load_file, save_file
 from transformers import T5EncoderModel
 
 import main
-from guidance import ambiguous_image_model, pretrained
+from guidance import ambiguous_image_model
 from guidance.ambiguous_image_model import AmbiguousImageModel
-from guidance.pretrained import load_deepfloyd_stage, load_stable_diffusion, load_t5_embeddings
+from guidance.networks import deepfloyd
+from guidance.networks.deepfloyd import load_deepfloyd_stage, load_t5_embeddings
+from guidance.networks.stable_diffusion import load_stable_diffusion
 from guidance.wide_image_model import WideImageModel
 from tests import hub_folders, runs
-from utils import hub_layout
-from utils.model_source import ModelSource, open_source
+from utils.models import hub_layout
+from utils.models.model_source import ModelSource, open_source
+from utils.models.runtime import Runtime
 from utils.options import AmbiguousImageOptions, WideImageOptions
-from utils.runtime import Runtime
 
 one_thread = runs.one_thread
 CPU = torch.device("cpu")
@@ -243,7 +245,7 @@ def test_the_encoder_is_gone_before_the_networks_load(
 ) -> None:  # fmt: skip
     still_here: list[bool] = []
 
-    def load(source: ModelSource, runtime: Runtime) -> pretrained.PixelStage:
+    def load(source: ModelSource, runtime: Runtime) -> deepfloyd.PixelStage:
         still_here.extend(encoder() is not None for encoder in encoder_loads)
         return load_deepfloyd_stage(source, runtime)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from guidance.denoisers import Conditioning
+from guidance.networks.denoisers import Conditioning
 from tests.analytic import FakeUNet, ambiguous_model, nonlinear_answer, pixel_stages, wide_model, wide_options
 from utils.errors import UserError
 from utils.options import parse_options

@@ -10,7 +10,7 @@ import pytest
 from utils.errors import UserError
 from utils.files import write_atomic, write_json
 from utils.prompts import FileEntry, PictureRequest, wide_files
-from utils.run_folder import Picture, RunFolder
+from utils.run.run_folder import Picture, RunFolder
 
 HEADER = {
     "app": "wide_image",

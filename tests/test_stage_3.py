@@ -20,13 +20,13 @@ import main
 from guidance import ambiguous_image_model
 from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.base_model import StepState
-from guidance.upscaler import LatentUpscaler, load_clip_embeddings, load_upscaler
+from guidance.networks.upscaler import LatentUpscaler, load_clip_embeddings, load_upscaler
 from tests import hub_folders, runs
 from tests.analytic import ambiguous_model, pixel_stages
-from utils.image_utils import to_unit_range
-from utils.model_source import ModelSource, open_source
+from utils.images import to_unit_range
+from utils.models.model_source import ModelSource, open_source
+from utils.models.runtime import Runtime
 from utils.options import AmbiguousImageOptions, parse_options
-from utils.runtime import Runtime
 
 one_thread = runs.one_thread
 no_weights = runs.no_weights

@@ -8,7 +8,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from guidance.base_model import BaseModel, StepState
-from guidance.denoisers import Conditioning
+from guidance.networks.denoisers import Conditioning
 from guidance.schedule import Schedule
 from tests.analytic import (
     IF_SCHEDULER,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from guidance.base_model import BaseModel, StepState, Tensors
-from guidance.denoisers import Conditioning, Denoiser
+from guidance.networks.denoisers import Conditioning, Denoiser
 from guidance.schedule import posterior_variance
 from guidance.synchronization import ALONE, get_case
 from tests.analytic import CPU, SD_SCHEDULER, FakeUNet, nonlinear_answer, text_of, wide_options

@@ -10,9 +10,10 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
-from training import clip_text, train_landscapes, train_landscapes_decoder, train_landscapes_vae
-from training.landscape_captions import PROMPTS, captions, words
-from training.scenes import SCENES, draw_pool, draw_strip
+from training import train_landscapes, train_landscapes_decoder, train_landscapes_vae
+from training.drawing.landscape_captions import PROMPTS, captions, words
+from training.drawing.scenes import SCENES, draw_pool, draw_strip
+from training.networks import clip_text
 
 
 @pytest.fixture(scope="module")

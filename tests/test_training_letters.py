@@ -8,7 +8,9 @@ import pytest
 import torch
 from diffusers import IFPipeline, IFSuperResolutionPipeline
 
-from training import letters, t5_text, train_letters_stage_1, train_letters_stage_2
+from training import train_letters_stage_1, train_letters_stage_2
+from training.drawing import letters
+from training.networks import t5_text
 
 WITHOUT_CHECKER = {
     "safety_checker": None,

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from training import letters, scenes
 from training import train_scorer as training
-from utils.clip_files import TINY, find_clip
-from utils.clip_model import ClipScorer
+from training.drawing import letters, scenes
+from utils.scoring.clip_files import TINY, find_clip
+from utils.scoring.clip_model import ClipScorer
 
 SHIPPED = Path(__file__).parents[1] / "data" / "models" / "scorer"
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests import view_samples
 from tests.view_samples import SAMPLES, apart, build, same, smooth
-from utils.views.motion import fly
+from utils.views.drawing import fly
 from utils.views.view_base import NEUTRAL, from_tensor, to_tensor
 
 folder, picture = view_samples.folder, view_samples.picture

@@ -11,8 +11,8 @@ import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 
 from guidance.base_model import StepState
-from guidance.denoisers import Conditioning, Denoiser
-from guidance.pretrained import LatentModel
+from guidance.networks.denoisers import Conditioning, Denoiser
+from guidance.networks.stable_diffusion import LatentModel
 from guidance.wide_image_model import WideImageModel, crop_strip
 from tests.analytic import (
     CPU,
@@ -25,7 +25,7 @@ from tests.analytic import (
     wide_model,
     wide_options,
 )
-from utils.image_utils import to_pil
+from utils.images import to_pil
 
 F64 = torch.float64
 GUIDANCE = 3.0

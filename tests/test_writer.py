@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from utils import writer as writing
-from utils.best_of import Sample
 from utils.prompts import PictureRequest
-from utils.run_folder import Picture, RunFolder
-from utils.writer import Writer
+from utils.run import writer as writing
+from utils.run.run_folder import Picture, RunFolder
+from utils.run.writer import Writer
+from utils.scoring.best_of import Sample
 
 HEADER = {"app": "wide_image", "options": {}, "model": {"family": "sd", "sources": {}}}
 

@@ -20,17 +20,17 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from guidance.ambiguous_image_model import AmbiguousImageModel
-from guidance.denoisers import Conditioning
-from guidance.pretrained import load_deepfloyd_stage, load_t5_embeddings
-from training import letters
-from utils.clip_files import find_clip
-from utils.clip_model import ClipScorer
-from utils.clip_score import cosine_matrix, softmax
+from guidance.networks.deepfloyd import load_deepfloyd_stage, load_t5_embeddings
+from guidance.networks.denoisers import Conditioning
+from training.drawing import letters
 from utils.files import write_json
-from utils.image_utils import to_pil, to_unit_range
-from utils.model_source import open_source
+from utils.images import to_pil, to_unit_range
+from utils.models.model_source import open_source
+from utils.models.runtime import Runtime
 from utils.options import EMBEDDED, AmbiguousImageOptions
-from utils.runtime import Runtime
+from utils.scoring.clip_files import find_clip
+from utils.scoring.clip_model import ClipScorer
+from utils.scoring.clip_score import cosine_matrix, softmax
 
 PAIRS = tuple(itertools.permutations(letters.LETTERS, 2))  # upright letter, letter of the turned view
 STYLES = letters.STYLES[1:]

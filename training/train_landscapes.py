@@ -21,12 +21,12 @@ from transformers import CLIPTokenizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training import clip_text
 from training.common import Trainer, autocast, make_parser
-from training.landscape_captions import PROMPTS, captions, words
-from training.scenes import SCENES, draw_strip
+from training.drawing.landscape_captions import PROMPTS, captions, words
+from training.drawing.scenes import SCENES, draw_strip
+from training.networks import clip_text
 from training.train_landscapes_vae import STRIP_WIDTH, to_tensor
-from utils.hub_layout import Saving, write_model, write_model_index, write_transformer
+from utils.models.hub_layout import Saving, write_model, write_model_index, write_transformer
 
 WINDOW = 32  # latents
 CHANNELS = (48, 96, 144)

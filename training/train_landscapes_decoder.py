@@ -17,7 +17,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from training.common import Trainer, make_parser
-from training.scenes import draw_pool
+from training.drawing.scenes import draw_pool
 from training.train_landscapes import cached_latents
 from training.train_landscapes_vae import EDGE_WEIGHT, STRIP_WIDTH, build_vae, edges, save, to_tensor
 

@@ -16,7 +16,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from training.common import Trainer, make_parser
-from training.scenes import draw_pool
+from training.drawing.scenes import draw_pool
 
 CHANNELS = (32, 48, 128)
 KL_WEIGHT = 3e-4

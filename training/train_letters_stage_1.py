@@ -13,8 +13,9 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training import if_layout, letters, t5_text
 from training.common import LossFunction, Trainer, make_parser
+from training.drawing import letters
+from training.networks import if_layout, t5_text
 
 NAME = "letters-stage-1"
 SIZE = 32

@@ -17,8 +17,9 @@ from transformers import T5EncoderModel, T5Tokenizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training import if_layout, letters, t5_text
 from training.common import LossFunction, Trainer, make_parser
+from training.drawing import letters
+from training.networks import if_layout, t5_text
 from training.train_letters_stage_1 import NAME as STAGE_1
 from training.train_letters_stage_1 import draw_labels
 

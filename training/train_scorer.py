@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training import landscape_captions, letters, scenes
 from training.common import Trainer, make_parser
+from training.drawing import landscape_captions, letters, scenes
 from utils.files import write_json
 
 IMAGE_SIZE = 64

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from guidance.synchronization import ALONE, SPACES, SYNCS, WORDS, Case, get_case
 from utils.errors import OneLineParser, UserError
 from utils.files import content_hash
-from utils.model_source import ModelSource
+from utils.models.model_source import ModelSource
 from utils.prompts import (
     FileEntry,
     PictureRequest,
@@ -35,7 +35,7 @@ from utils.views import (
     view_help,
     with_contents,
 )
-from utils.weights import check_weights, read_weight_map
+from utils.views.weights import check_weights, read_weight_map
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "data" / "models"
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
@@ -205,7 +205,7 @@ class Options:
 
     def _check_animation(self) -> None:
         if self.animate is not None:
-            from utils.animation_file import check_format
+            from utils.animation.encoders import check_format
 
             check_format(self.animate)
 
@@ -324,7 +324,7 @@ class Options:
     def files_by_content(self) -> dict[str, str]:
         """Return where the files lie that :meth:`decisive` names by their content inside another value: hash -> path.
 
-        A folder does not pin it; what reads the folder later, :mod:`utils.animation_folder`, goes by it.
+        A folder does not pin it; what reads the folder later, :mod:`utils.animation.folder`, goes by it.
         """
         return {}
 
@@ -656,7 +656,7 @@ class AmbiguousImageOptions(Options):
     def _check_photograph(self) -> None:
         if self.ref_image is None:
             return
-        from utils.image_files import decode
+        from utils.images import decode
 
         try:
             decode(Path(self.ref_image), upright=True)

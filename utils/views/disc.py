@@ -5,7 +5,7 @@ from abc import abstractmethod
 import torch
 from PIL import Image
 
-from utils.views.motion import turn_disc
+from utils.views.drawing import turn_disc
 from utils.views.view_base import BaseView
 from utils.views.view_rotate import rotate_clockwise
 

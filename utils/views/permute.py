@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from utils.views.motion import LIFT, fly_cells
+from utils.views.drawing import LIFT, fly_cells
 from utils.views.view_base import PermutationView, cell_size, pixel_numbers
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from utils.image_utils import to_pil, to_unit_range
+from utils.images import to_pil, to_unit_range
 
 NEUTRAL = (127, 127, 127)  # what shows where a moving picture covers nothing: 0 in a network's range
 

@@ -3,7 +3,7 @@
 import torch
 from PIL import Image
 
-from utils.views.motion import flip_card
+from utils.views.drawing import flip_card
 from utils.views.view_base import BaseView
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from utils.views.motion import backdrop, fly
+from utils.views.drawing import backdrop, fly
 from utils.views.permute import shuffle
 from utils.views.view_base import PermutationView, cell_size, pixel_numbers
 

@@ -7,7 +7,7 @@ precision on the CPU.
 import torch
 from PIL import Image
 
-from utils.views.motion import turn
+from utils.views.drawing import turn
 from utils.views.view_base import BaseView
 
 

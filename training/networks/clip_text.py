@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from training.landscape_captions import words
+from training.drawing.landscape_captions import words
 
 MAX_LENGTH = 32
 START, END = "<|startoftext|>", "<|endoftext|>"

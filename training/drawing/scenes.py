@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import ImageFilter
 
-from training.landscape_captions import captions
-from training.strips import HEIGHT, SCALE, Colour, Point, Strip, mix
+from training.drawing.landscape_captions import captions
+from training.drawing.strips import HEIGHT, SCALE, Colour, Point, Strip, mix
 
 __all__ = ["HEIGHT", "SCENES", "captions", "draw_pool", "draw_strip"]
 

@@ -1,4 +1,4 @@
-"""Measure the embedded models with the tool itself: ``python training/measure.py``.
+"""Measure the embedded models with the tool itself: ``python training/measure_models.py``.
 
 Every picture is made by ``main.py`` from seeds 0, 1, 2, ..., nothing is picked, and pictures that are there already are
 not made again. Two judges that share nothing with the shipped scorer read them (``judge.py``). The numbers go to
@@ -19,18 +19,18 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training import letters
-from training.landscape_captions import PROMPTS
-from training.measure_letters import PAIR_PROMPTS, measure_letters, measure_pairs
-from training.measure_report import write
-from training.measure_shipped import measure_files, measure_scorer, measure_time
-from training.measure_stage_2 import PICTURES, measure_stage_2
-from training.measure_strips import measure_strips
-from training.measure_tool import FOLDERS, ROOT, Tool
+from training.drawing import letters
+from training.drawing.landscape_captions import PROMPTS
+from training.measure.letter_pictures import PAIR_PROMPTS, measure_letters, measure_pairs
+from training.measure.report import write
+from training.measure.shipped import measure_files, measure_scorer, measure_time
+from training.measure.stage_2 import PICTURES, measure_stage_2
+from training.measure.strips import measure_strips
+from training.measure.tool import FOLDERS, ROOT, Tool
 from utils.errors import UserError, exit_with
-from utils.machine import machine
 from utils.options import EMBEDDED
 from utils.prompts import read_ambiguous_prompts
+from utils.provenance import machine
 
 # per picture on one core that does nothing else, about
 SECONDS = {"strips": 9.0, "letters": 6.0, "stage_2": 2.5, "pairs": 6.0}

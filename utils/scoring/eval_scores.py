@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from utils.clip_files import TINY, ClipSource
-from utils.clip_model import ClipScorer
-from utils.clip_score import alignment, concealment, cosine_matrix, mean_by_prompt, points
 from utils.errors import UserError
-from utils.eval_folder import Picture, Plan, Views
-from utils.image_files import decode
+from utils.images import decode
+from utils.scoring.clip_files import TINY, ClipSource
+from utils.scoring.clip_model import ClipScorer
+from utils.scoring.clip_score import alignment, concealment, cosine_matrix, mean_by_prompt, points
+from utils.scoring.eval_plan import Picture, Plan, Views
 
 BATCH_SIZE = 16
 METRIC = {"name": "CLIP score: cosine similarity of picture and prompt", "direction": "higher is better"}

@@ -7,11 +7,11 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionUpscalePipeline, UNet2DConditionModel
 from transformers import CLIPTextModel
 
-from guidance.denoisers import Denoiser
-from guidance.pretrained import free_memory, load_noising, loading, reading
-from guidance.spaces import LatentSpace
-from utils.model_source import ModelSource
-from utils.runtime import Runtime
+from guidance.networks.denoisers import Denoiser
+from guidance.networks.loading import free_memory, load_noising, loading, reading
+from guidance.networks.spaces import LatentSpace
+from utils.models.model_source import ModelSource
+from utils.models.runtime import Runtime
 
 SCALING_FACTOR = 0.08333  # of the latents, where an older folder does not say
 

@@ -15,7 +15,7 @@ from typing import Any
 from utils.errors import UserError
 from utils.files import sha256
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 CONFIGS = ("*.json", "*/*.json", "*/*.txt", "*/*.model")
 CONFIG_NAMES = {"scheduler": "scheduler_config.json", "image_noising_scheduler": "scheduler_config.json",
                 "low_res_scheduler": "scheduler_config.json", "tokenizer": "tokenizer_config.json"}  # fmt: skip

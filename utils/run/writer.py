@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from utils.errors import UserError
 from utils.files import write_atomic
-from utils.image_utils import save_png
-from utils.run_folder import Picture, RunFolder
+from utils.images import save_png
+from utils.run.run_folder import Picture, RunFolder
 
 if TYPE_CHECKING:
-    from utils.best_of import Sample
+    from utils.scoring.best_of import Sample
 
 
 class Writer:

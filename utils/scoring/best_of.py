@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from guidance.wide_image_model import crop_strip
-from utils.clip_model import ClipScorer
-from utils.clip_score import cosine_matrix
 from utils.prompts import FileEntry, strip_positions
+from utils.scoring.clip_model import ClipScorer
+from utils.scoring.clip_score import cosine_matrix
 
 Scored = tuple[Image.Image, str, str]  # picture, its prompt, its role: view, crop or strip
 

@@ -16,10 +16,10 @@ from typing import Any
 from PIL import Image
 
 from utils.errors import UserError
-from utils.model_source import ModelSource, open_source
+from utils.models.model_source import ModelSource, open_source
 from utils.options import APPS, EMBEDDED
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ("num_inference_steps", "guidance_scale", "stage2_num_inference_steps", "stage2_guidance_scale",
             "window_stride", "reduction")  # fmt: skip
 FOLDERS = {"sd_path": "landscapes", "stage_1_path": "letters-stage-1", "stage_2_path": "letters-stage-2"}

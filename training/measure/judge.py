@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from training import letters, scenes
 from training.common import LossFunction, Trainer
+from training.drawing import letters, scenes
 
 SIZE = 64
 SEED, TEST_SEED = 52_711, 52_712

@@ -14,7 +14,7 @@ from utils.files import sha256
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
 DEFAULT_REPOSITORY = "timm/vit_base_patch32_clip_224.openai"
 OPENAI_SHA256 = "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"
-TINY, TINY_FOLDER = "tiny", Path(__file__).parents[1] / "data" / "models" / "scorer"
+TINY, TINY_FOLDER = "tiny", Path(__file__).parents[2] / "data" / "models" / "scorer"
 WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 LOCAL_PREFIX, HUB_PREFIX = "local-dir:", "hf-hub:"
 PROBE_SECONDS, PROBE_LIMIT = 4.0, 6.0

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from utils.animation import Movie, Pose, strip_movie, view_movie
-from utils.animation_file import write_movie
+from utils.animation.encoders import write_movie
+from utils.animation.movie import Movie, Pose, strip_movie, view_movie
 from utils.errors import UserError
 from utils.files import write_atomic
-from utils.image_files import decode
+from utils.images import decode
 from utils.prompts import FileEntry
-from utils.run_folder import Picture, RunFolder
+from utils.run.run_folder import Picture, RunFolder
 from utils.views import get_views, with_paths
 
 if TYPE_CHECKING:

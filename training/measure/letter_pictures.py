@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from training import letters
-from training.judge import letter_judge
-from training.measure_report import GROUP, Row, mean, share_row
-from training.measure_tool import ROOT, Shot, Tool, by_prompts, cost
-from utils.best_of import sample_score
-from utils.clip_files import find_clip
-from utils.clip_model import ClipScorer
+from training.drawing import letters
+from training.measure.judge import letter_judge
+from training.measure.report import GROUP, Row, mean, share_row
+from training.measure.tool import ROOT, Shot, Tool, by_prompts, cost
 from utils.files import write_json
 from utils.options import AmbiguousImageOptions
+from utils.scoring.best_of import sample_score
+from utils.scoring.clip_files import find_clip
+from utils.scoring.clip_model import ClipScorer
 
 PAIR_PROMPTS = "data/embedded_ambiguous_prompts.json"
 PAIRS = ("--prompts_file", str(ROOT / PAIR_PROMPTS))

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from guidance.windows import window_starts
-from training.judge import scene_judge
-from training.landscape_captions import PROMPTS
-from training.measure_report import mean, number_row, share_row
-from training.measure_tool import ROOT, Shot, Tool, by_prompts, cost
-from training.scenes import HEIGHT, draw_pool
+from training.drawing.landscape_captions import PROMPTS
+from training.drawing.scenes import HEIGHT, draw_pool
+from training.measure.judge import scene_judge
+from training.measure.report import mean, number_row, share_row
+from training.measure.tool import ROOT, Shot, Tool, by_prompts, cost
 from utils.files import write_json
 from utils.prompts import read_wide_prompts
 

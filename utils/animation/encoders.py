@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from utils.animation import MAX_SIDE, Frame, Movie
-from utils.captions import PAPER
+from utils.animation.captions import PAPER
+from utils.animation.movie import MAX_SIDE, Frame, Movie
 from utils.errors import UserError
 
 LIMIT = 3_000_000  # bytes

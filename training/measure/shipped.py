@@ -5,12 +5,13 @@ import shutil
 import statistics
 from typing import Any
 
-from training import letters, train_scorer
-from training.measure_report import Row, number_row, share_row
-from training.measure_tool import Tool
-from utils.clip_files import find_clip
-from utils.clip_model import ClipScorer
+from training import train_scorer
+from training.drawing import letters
+from training.measure.report import Row, number_row, share_row
+from training.measure.tool import Tool
 from utils.files import sha256
+from utils.scoring.clip_files import find_clip
+from utils.scoring.clip_model import ClipScorer
 
 MIB = 2**20
 SAFE_SUFFIXES = {".safetensors", ".json", ".txt", ".md", ".model", ".jinja"}

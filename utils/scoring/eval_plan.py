@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
-from utils.image_files import is_moving, picture_size
+from utils.images import is_moving, picture_size
 from utils.prompts import file_stem, prompt_from_stem
 
 APPS = {"wide_image": "wide_image", "wide_images": "wide_image"}

@@ -30,7 +30,7 @@ class Runtime:
         device: of the networks and of the state.
         dtype: of the networks; state, averages and schedule are float32 or better everywhere.
         offload: keep networks in main memory between their turns.
-        variant: as :meth:`utils.model_source.ModelSource.weight_variant` takes it.
+        variant: as :meth:`utils.models.model_source.ModelSource.weight_variant` takes it.
         compile: translate the networks of the loop with ``torch.compile``.
     """
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from utils.captions import Captions
+from utils.animation.captions import Captions
 
 if TYPE_CHECKING:
     from utils.views.view_base import BaseView

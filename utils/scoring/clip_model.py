@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from utils.clip_files import LOCAL_PREFIX, ClipSource
 from utils.errors import UserError
+from utils.scoring.clip_files import LOCAL_PREFIX, ClipSource
 
 if TYPE_CHECKING:
     import torch

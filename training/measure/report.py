@@ -9,7 +9,7 @@ import numpy as np
 
 from utils.files import write_atomic, write_json
 
-BEGIN, END = "<!-- measures: written by training/measure.py -->", "<!-- end of measures -->"
+BEGIN, END = "<!-- measures: written by training/measure_models.py -->", "<!-- end of measures -->"
 GROUP = 4  # seeds of which the scorer chooses one
 
 
@@ -90,7 +90,7 @@ def _origin(measures: dict[str, Any]) -> list[str]:
         f"{part['date'][:10]}, {part['machine']['cpu']}, {part['machine']['cores']} cores, {part['minutes']} minutes"
         for name, part in measures.items()
     ]
-    return ["Measured by `python training/measure.py`, nothing picked; details in `measures.json`:", "", *lines]
+    return ["Measured by `python training/measure_models.py`, nothing picked; details in `measures.json`:", "", *lines]
 
 
 def replace_between(text: str, content: str) -> str:

@@ -16,14 +16,14 @@ import torch
 from PIL import Image
 
 from guidance.ambiguous_image_model import AmbiguousImageModel
-from guidance.pretrained import load_deepfloyd_stage
-from training import letters
-from training.judge import split_faces
-from training.measure_report import Row, mean, number_row
-from training.measure_tool import Tool
-from utils.image_utils import save_png, side_by_side, to_pil, to_unit_range
+from guidance.networks.deepfloyd import load_deepfloyd_stage
+from training.drawing import letters
+from training.measure.judge import split_faces
+from training.measure.report import Row, mean, number_row
+from training.measure.tool import Tool
+from utils.images import save_png, side_by_side, to_pil, to_unit_range
+from utils.models.runtime import Runtime, process_state
 from utils.options import AmbiguousImageOptions
-from utils.runtime import Runtime, process_state
 
 SEED = 61_803  # the stream of the renders; trainings draw theirs from (seed, step), the judges from other seeds
 PICTURES = 2 * len(letters.LETTERS)
