@@ -1,4 +1,4 @@
-"""What ``training/measure_models.py`` computes besides making pictures, the judges' training, and the search for pairs."""
+"""What ``training/measure_models.py`` computes besides making pictures; the judges' training; the search for pairs."""
 
 import itertools
 import json

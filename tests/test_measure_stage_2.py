@@ -1,4 +1,4 @@
-"""What ``training/measure_models.py`` says of the second stage: its figures by hand, its pictures, and one small run."""
+"""What ``training/measure_models.py`` says of stage 2: its figures by hand, its pictures, and one small run."""
 
 import json
 import math
