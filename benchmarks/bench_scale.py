@@ -6,42 +6,33 @@ than the canvas and the picture. Writes ``bench_scale.json`` and ``.md`` into ``
 """
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.processes import run_main
 from benchmarks.report import RESULTS, Row, markdown, positive, write_report
 from guidance.windows import extra_turns, shift_at, shifted_starts
 
-ROOT = Path(__file__).resolve().parents[1]
 WIDTHS = (6, 16, 64, 256, 1024)  # in windows
 HEIGHT, WINDOW = 128, 32  # of the embedded landscapes in pixels, and their windows in cells, which are square
-KIBIBYTES = 1 if sys.platform == "linux" else 1024  # the unit of ru_maxrss
 
 
 def measure(windows: int, steps: int) -> Row:
     """Make one strip in a new process; return its time and that process' largest resident memory."""
     width = windows * HEIGHT
+    argv = ["--app", "wide_image", "--model", "tiny", "--window_schedule", "shifted", "--num_inference_steps",
+            str(steps), "--panorama_width", str(width), "--device", "cpu"]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "main.py", "--app", "wide_image", "--model", "tiny", "--window_schedule", "shifted",
-                   "--num_inference_steps", str(steps), "--panorama_width", str(width), "--device", "cpu",
-                   "--save_top_dir", folder, "--tag", "strip"]  # fmt: skip
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if status:
-            raise SystemExit(f"main.py failed on a strip of {windows} windows: run it by itself to see why.")
-        seconds = json.loads((Path(folder) / "strip" / "run.json").read_text())["pictures"][0]["seconds"]
+        measured = run_main(argv, Path(folder) / "strip")
+    (seconds,) = measured.picture_seconds
     megapixels = width * HEIGHT / 1e6
     return {"windows": windows, "pixels": f"{HEIGHT}x{width}",
             "windows a step": round(windows_per_step(windows, steps), 2), "seconds": seconds,
             "seconds per megapixel": round(seconds / megapixels, 2),
-            "peak memory GiB": round(usage.ru_maxrss / KIBIBYTES / 2**20, 2)}  # fmt: skip
+            "peak memory GiB": round(measured.peak_gib, 2)}  # fmt: skip
 
 
 def windows_per_step(windows: int, steps: int) -> float:

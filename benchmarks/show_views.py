@@ -1,10 +1,11 @@
-"""Show what views do on the embedded models: ``python benchmarks/show_views.py`` writes ``results/embedded/views.png``.
+"""Show what views do: ``python benchmarks/show_views.py`` writes ``results/embedded/views.png``.
 
 Each picture is shown as it is and then as seen through its views. Views and letters were chosen by hand: for the inner
 circle, jigsaw, square_hinge, patch_permute and flip after a search of 14 pairs or more with other seeds; of two jigsaw
 pairs the one that reads is here; low_pass with high_pass is not here, since one letter always wins both. The seed is
 fixed; with ``--num_samples`` above 1 the shipped scorer keeps the best, as ``main.py --keep_best`` does. Pictures that
-exist already are not made again.
+exist already are not made again. Other models than the embedded one draw the same letters; give them a ``--work_dir``
+and an ``--output`` of their own.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import main
+from benchmarks.ambiguous_runs import add_model_options, model_argv
 from utils.animation.folder import canonical_picture
 from utils.files import write_atomic
 from utils.images import png_bytes
@@ -77,9 +79,9 @@ EXAMPLES = (
 
 def make(example: Example, options: argparse.Namespace) -> list[tuple[str, Image.Image]]:
     """Make a picture; return it as it is and as its views show it, each with its caption."""
-    argv = ["--app", "ambiguous_image", "--model", "tiny", "--save_top_dir", str(options.work_dir), *example.argv,
+    argv = ["--app", "ambiguous_image", *model_argv(options), "--save_top_dir", str(options.work_dir), *example.argv,
             "--seed", str(options.seed), "--num_samples", str(options.num_samples),
-            "--num_inference_steps", str(options.num_inference_steps), "--dtype", options.dtype]  # fmt: skip
+            "--num_inference_steps", str(options.num_inference_steps)]  # fmt: skip
     if main.main([*argv, *(["--keep_best"] if options.num_samples > 1 else [])]) != 0:
         sys.exit(f"show_views.py: error: the picture of {example.tag} failed.")
     folder = options.work_dir / example.tag
@@ -115,10 +117,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--work_dir", type=Path, default=ROOT / "results" / "show_views", help="where pictures go")
     parser.add_argument("--output", type=Path, default=ROOT / "results" / "embedded" / "views.png", help="the sheet")
+    add_model_options(parser, dtype="bfloat16")
     parser.add_argument("--seed", type=int, default=1, help="first seed")
     parser.add_argument("--num_samples", type=int, default=1, help="seeds to choose from, by the shipped scorer")
     parser.add_argument("--num_inference_steps", type=int, default=30, help="denoising steps")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="of the networks")
     return parser.parse_args(argv)
 
 

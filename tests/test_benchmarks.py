@@ -11,18 +11,23 @@ from PIL import Image
 
 from benchmarks import (
     bench_compile,
+    bench_first_picture,
     bench_peers,
     bench_profile,
     bench_projection,
     bench_scale,
     bench_schedules,
+    bench_threads,
     bench_wide,
     compare_cases,
+    processes,
+    show_views,
     wide_runs,
 )
 from tests import runs
 from training.drawing.landscape_captions import PROMPTS
 from utils.models.runtime import COMPILERS
+from utils.prompts import file_stem, read_wide_prompts
 
 one_thread = runs.one_thread
 
@@ -144,3 +149,91 @@ def test_views_that_agree_do_not_differ(tmp_path: Path) -> None:
         (tmp_path / "run.json").write_text(json.dumps({"pictures": [{"files": files}]}))
         found = compare_cases.disagreement(tmp_path, 90)
         assert found == expected if expected is not None else found > 0.05
+
+
+def test_differences_from_averaging_x0_are_taken_picture_by_picture() -> None:
+    rows = [
+        {"turn": 90, "case": "2: x0", "scores": [0.5, 0.9]},
+        {"turn": 90, "case": "3: x_t", "scores": [0.6, 1.0]},
+        {"turn": 90, "case": "2: x0, independent starts", "scores": [0.1, 0.2]},
+        {"turn": 90, "case": "0: no synchronisation", "scores": [0.3, 0.2]},
+        {"turn": 45, "case": "2: x0", "scores": [0.0, 0.0]},
+    ]
+    compared = {(row["turn"], row["case"]): row for row in compare_cases.beside_x0(rows)}
+    x_t = compared[90, "3: x_t"]
+    assert x_t["score, less that of x0"] == pytest.approx(0.1) and x_t["+- of it"] == pytest.approx(0)
+    alone = compared[90, "0: no synchronisation"]  # its views start by themselves
+    assert alone["score, less that of x0"] == pytest.approx(0.1) and alone["+- of it"] == pytest.approx(0.1)
+    assert compared[45, "2: x0"]["score, less that of x0"] == 0
+    assert compare_cases.standard_error([0.0, 2.0]) == pytest.approx(1) and compare_cases.standard_error([1.0]) is None
+
+
+def test_cases_are_compared_on_a_model_of_ones_own(
+    if_stage_1_folder: Path, if_stage_2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare_cases, "ANGLES", (45,))
+    chosen = {row: compare_cases.ROWS[row] for row in ("2: x0", "3: x_t", "2: x0, independent starts")}
+    monkeypatch.setattr(compare_cases, "ROWS", chosen)
+    prompts = tmp_path / "pairs.json"
+    prompts.write_text(json.dumps({"one": {"canonical_prompt": "a horse", "instance_prompt": "a village"}}))
+    rows = compare_cases.compare([*paths(if_stage_1_folder, if_stage_2_folder), "--clip_model", "tiny",
+        "--prompts_file", str(prompts), "--num_inference_steps", "2", "--work_dir", str(tmp_path / "work"),
+        "--output_dir", str(tmp_path / "out")])  # fmt: skip
+    assert [row["case"] for row in rows] == list(chosen) and {row["pictures"] for row in rows} == {2}
+    written = json.loads((tmp_path / "out" / "compare_cases.json").read_text())
+    for row, scores in zip(rows, written["scores_by_picture"], strict=True):
+        assert row["score"] == pytest.approx(np.mean(scores["scores"])) and row["+-"] > 0
+    record = json.loads(next((tmp_path / "work").glob("inner_*/run.json")).read_text())
+    assert record["model"]["sources"]["stage_1_path"]["name"] == str(if_stage_1_folder)
+    assert record["options"]["dtype"] == "float32" and record["pictures"][0]["prompts"] == ["a horse", "a village"]
+
+
+def test_views_are_shown_on_a_model_of_ones_own(
+    if_stage_1_folder: Path, if_stage_2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(show_views, "EXAMPLES", show_views.EXAMPLES[:1])
+    show_views.show([*paths(if_stage_1_folder, if_stage_2_folder), "--num_inference_steps", "2",
+                     "--work_dir", str(tmp_path), "--output", str(tmp_path / "sheet.png")])  # fmt: skip
+    record = json.loads(next(tmp_path.glob("*/run.json")).read_text())
+    assert record["model"]["sources"]["stage_2_path"]["name"] == str(if_stage_2_folder)
+    assert record["options"]["dtype"] == "float32" and Image.open(tmp_path / "sheet.png").width > 500
+
+
+def paths(stage_1: Path, stage_2: Path) -> list[str]:
+    """Options that name random weights."""
+    return ["--stage_1_path", str(stage_1), "--stage_2_path", str(stage_2), "--device", "cpu", "--dtype", "float32"]
+
+
+def test_a_first_picture_is_timed_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([7.0, 3.0, 5.0])
+
+    def run_main(argv: Sequence[str], folder: Path, threads: int | None = None) -> processes.Measured:
+        assert "--preset" in argv and "draft" in argv and not folder.exists()
+        return processes.Measured(next(seconds), [2.5], 0.5)
+
+    monkeypatch.setattr(bench_first_picture, "run_main", run_main)
+    draft = {"strip, draft": bench_first_picture.PICTURES["strip, draft"]}
+    monkeypatch.setattr(bench_first_picture, "PICTURES", draft)
+    (row,) = bench_first_picture.main(["--repeats", "3", "--output_dir", str(tmp_path)])
+    assert (row["whole process, s"], row["least"], row["most"]) == (5.0, 3.0, 7.0)
+    assert row["the picture alone, s"] == 2.5 and row["peak memory GiB"] == 0.5
+
+
+def test_pixels_of_two_numbers_of_threads_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = [entry["prompt"] for entry in read_wide_prompts(bench_threads.PROMPTS).values()]
+
+    def run_main(argv: Sequence[str], folder: Path, threads: int | None = None) -> processes.Measured:
+        folder.mkdir()
+        for prompt in prompts:
+            strip = np.full((2, 5, 3), 100, np.uint8)
+            strip[0, 0, 0] -= (prompt == prompts[0]) * (threads == 2) * 20  # darker: differences have no sign
+            Image.fromarray(strip).save(folder / f"{file_stem(prompt)}.png")
+        return processes.Measured(1.0, [1.0] * len(prompts), 1.0)
+
+    monkeypatch.setattr(bench_threads, "run_main", run_main)
+    (row,) = bench_threads.main(["--dtypes", "float32", "--output_dir", str(tmp_path)])
+    assert (row["strips"], row["of these differ"], row["largest difference, levels"]) == (10, 1, 20)
+    assert row["mean difference, levels"] == pytest.approx(20 / 300)
+    assert row["values that differ, share"] == row["by more than 8 levels, share"] == pytest.approx(1 / 300)
+    written = json.loads((tmp_path / "bench_threads.json").read_text())
+    assert written["largest_by_strip"]["float32"] == {prompt: 20 * (prompt == prompts[0]) for prompt in prompts}
