@@ -1,18 +1,48 @@
-"""The apps. Importing this package does not import torch: a class is loaded when its app runs."""
+"""Diffusion synchronisation. Importing this loads no torch: models are imported when weights are to be loaded.
 
+From Python: ``load_pipeline("ambiguous_image", model="tiny")``, see :class:`guidance.pipeline.Pipeline`.
+"""
+
+import functools
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from utils.errors import UserError
 
 if TYPE_CHECKING:
-    from guidance.base_model import BaseModel
+    from guidance.app import App
+    from guidance.pipeline import Pipeline
 
-APPS = {
-    "wide_image": "wide_image_model:WideImageModel",
-    "ambiguous_image": "ambiguous_image_model:AmbiguousImageModel",
+APPS = {  # name -> module and class; the only table of apps
+    "wide_image": "wide_image_app:WideImageApp",
+    "ambiguous_image": "ambiguous_image_app:AmbiguousImageApp",
 }
 
 
-def load_app(name: str) -> type["BaseModel"]:
-    """Return the model class of an app, a key of ``APPS``."""
-    module_name, class_name = APPS[name].split(":")
-    return getattr(importlib.import_module(f"guidance.{module_name}"), class_name)
+@functools.cache
+def get_app(name: str) -> "App":
+    """Return an app by its name; ``eval.py`` writes some in the plural, which serves as well.
+
+    Raises:
+        UserError: there is no such app.
+    """
+    known = name if name in APPS else name.removesuffix("s")
+    if known not in APPS:
+        raise UserError(f"--app {name} is not known: give one of {', '.join(APPS)}.")
+    module, class_name = APPS[known].split(":")
+    return getattr(importlib.import_module(f"guidance.{module}"), class_name)()
+
+
+def load_pipeline(app: str, **options: Any) -> "Pipeline":
+    """Return a pipeline that makes the pictures of an app; weights are loaded at its first picture.
+
+    Args:
+        app: a key of ``APPS``.
+        options: those of the command line by name, such as ``model="tiny"``.
+
+    Raises:
+        ValueError: an option that does not exist or does not fit, with the sentence that the command line prints.
+    """
+    from guidance.pipeline import load
+
+    return load(get_app(app), options)

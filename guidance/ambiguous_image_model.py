@@ -3,30 +3,67 @@
 A third stage may enlarge it, in latents.
 """
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from guidance.base_model import BaseModel, StepState, Tensors, mean_dtype
+from guidance.ambiguous_image_app import AmbiguousImageOptions
+from guidance.base_model import BaseModel, Stage, StepState, mean_dtype
 from guidance.networks.deepfloyd import PixelStage, load_deepfloyd_stage, load_t5_embeddings
 from guidance.networks.denoisers import Conditioning
 from guidance.networks.spaces import PixelSpace
 from guidance.networks.upscaler import LatentUpscaler, load_clip_embeddings, load_upscaler
-from guidance.synchronization import ALONE, WORDS, get_case
+from guidance.schedule import Schedule
+from guidance.synchronization import ALONE, WORDS, Case, Tensors, get_case
 from utils.images import crop_square, decode, side_by_side, to_pil, to_unit_range
 from utils.models.model_source import ModelSource
 from utils.models.runtime import Runtime
-from utils.options import AmbiguousImageOptions
+from utils.prompts import FileEntry, PictureRequest
 from utils.views import get_views
 from utils.views.weights import read_weight_map
 
-Stage = PixelStage | LatentUpscaler
+Networks = PixelStage | LatentUpscaler
 X0 = get_case(WORDS["x0", "instance"])  # how views agree in latents, where they do not act on eps or x_t
+
+
+@dataclasses.dataclass(frozen=True)
+class StageOptions:
+    """What the options say of one stage.
+
+    Attributes:
+        num_inference_steps, guidance_scale: of its steps.
+        case, noise_space: how its views are synchronised, and where noise of its steps is drawn.
+        noise_level: timestep of the noise on the picture that it enlarges; None in the first stage.
+        adds_noise: the network is shown that noise, not only told its level.
+    """
+
+    num_inference_steps: int
+    guidance_scale: float
+    case: Case
+    noise_space: str
+    noise_level: int | None = None
+    adds_noise: bool = False
+
+
+def stage_options(options: AmbiguousImageOptions) -> list[StageOptions]:
+    """Return what the options say of the stages, smallest first.
+
+    In the latents of the third one, views know two ways only: they agree on x0, or stay apart; noise is their own.
+    """
+    steps, guidance = options.num_inference_steps, options.guidance_scale
+    noised = options.stage2_conditioning == "noised"
+    how = (options.case, options.noise_space)
+    first = StageOptions(steps, guidance, *how)
+    second = StageOptions(options.stage2_num_inference_steps, options.stage2_guidance_scale, *how,
+                          options.stage2_noise_level, noised)  # fmt: skip
+    case = ALONE if options.case == ALONE else X0
+    third = StageOptions(steps, guidance, case, "instance", options.stage3_noise_level, True)
+    return [first, second, third]
 
 
 class AmbiguousImageModel(BaseModel):
@@ -34,9 +71,9 @@ class AmbiguousImageModel(BaseModel):
 
     Args:
         options: ``views_names`` name the views.
-        sources: path option -> source of its weights, loaded by :meth:`encode`.
+        sources: path option -> source of its weights, loaded by :meth:`prepare`.
         runtime: device, dtype and offloading.
-        stages: the networks, smallest first; given by tests, loaded by :meth:`encode` otherwise.
+        stages: the networks, smallest first; given by tests, loaded by :meth:`prepare` otherwise.
     """
 
     options: AmbiguousImageOptions
@@ -44,40 +81,44 @@ class AmbiguousImageModel(BaseModel):
     def __init__(
         self,
         options: AmbiguousImageOptions,
-        sources: dict[str, ModelSource],
+        sources: Mapping[str, ModelSource],
         runtime: Runtime,
-        stages: list[Stage] | None = None,
+        stages: list[Networks] | None = None,
     ):
         self.sources, self.runtime, self.stages = sources, runtime, stages or []
         self.space = PixelSpace()
         self.embeddings: dict[str, torch.Tensor] = {}
         self.results: Tensors = {}
-        self.photograph = (
-            None if options.ref_image is None else crop_square(decode(Path(options.ref_image), upright=True))
-        )
-        self.held: dict[tuple[PixelSpace, int, torch.dtype], torch.Tensor] = {}
+        photo = options.ref_image
+        self.photo = None if photo is None else crop_square(decode(Path(photo), upright=True))
+        self.photo_states: dict[tuple[PixelSpace, int, torch.dtype], torch.Tensor] = {}
         super().__init__(options)
 
     @classmethod
     def load(
-        cls, options: AmbiguousImageOptions, sources: dict[str, ModelSource], runtime: Runtime
+        cls, options: AmbiguousImageOptions, sources: Mapping[str, ModelSource], runtime: Runtime
     ) -> "AmbiguousImageModel":
+        """Return the model; T5 and the networks do not fit into memory together, so :meth:`prepare` loads them."""
         return cls(options, sources, runtime)
 
-    def encode(self, prompts: list[str]) -> None:
-        """Encode with one text encoder after the other alone in memory, then load the networks."""
-        known = ["", *prompts]
-        self.embeddings = load_t5_embeddings(self.sources["stage_1_path"], known, self.runtime)
-        if not self.stages:
-            self.stages = self._load_stages(known)
-            self.runtime.offload_in_turn([network for stage in self.stages for network in stage.networks])
-
-    def _load_stages(self, prompts: list[str]) -> list[Stage]:
+    def prepare(self, prompts: Sequence[str]) -> None:
+        """Encode prompts that are not known yet, one text encoder alone in memory; then load the networks, once."""
+        new = [prompt for prompt in dict.fromkeys(["", *prompts]) if prompt not in self.embeddings]
+        if new:
+            self.embeddings |= load_t5_embeddings(self.sources["stage_1_path"], new, self.runtime)
         upscaler = self.sources.get("stage_3_path")
-        embeddings = load_clip_embeddings(upscaler, prompts, self.runtime) if upscaler else {}
+        clip = load_clip_embeddings(upscaler, new, self.runtime) if upscaler and new else {}
+        if not self.stages:
+            self.stages = self._load_stages(clip)
+            self.runtime.offload_in_turn([network for stage in self.stages for network in stage.networks])
+        elif clip:
+            self.stages[-1].embeddings.update(clip)
+
+    def _load_stages(self, clip: dict[str, torch.Tensor]) -> list[Networks]:
+        upscaler = self.sources.get("stage_3_path")
         paths = ("stage_1_path", "stage_2_path")
-        stages: list[Stage] = [load_deepfloyd_stage(self.sources[path], self.runtime) for path in paths]
-        return [*stages, load_upscaler(upscaler, embeddings, self.runtime)] if upscaler else stages
+        stages: list[Networks] = [load_deepfloyd_stage(self.sources[path], self.runtime) for path in paths]
+        return [*stages, load_upscaler(upscaler, clip, self.runtime)] if upscaler else stages
 
     # ------------------------------------------------------------------------------ mapping
 
@@ -116,7 +157,7 @@ class AmbiguousImageModel(BaseModel):
             case "sum":
                 return turned.sum(dim=0, keepdim=True)
             case "alternate":  # one view a step, in turn (Geng et al., Visual Anagrams, 2024)
-                return turned[self.turn % len(turned)][None]
+                return turned[self.step_index % len(turned)][None]
             case "weighted":
                 weights = F.interpolate(self.weights, turned.shape[-2:], mode="bilinear").to(turned)
                 return (turned * weights).sum(dim=0, keepdim=True) / weights.sum(dim=0, keepdim=True)
@@ -125,41 +166,54 @@ class AmbiguousImageModel(BaseModel):
 
     # ------------------------------------------------------------------------------ making a picture
 
-    def generate(self, prompts: tuple[str, ...], seed: int) -> Iterator[StepState]:
-        """Run all stages. The generator draws of each stage its x_T, then the noise on the pictures it enlarges."""
+    def generate(self, request: PictureRequest, seed: int) -> Iterator[StepState]:
+        """Run all stages; see :class:`guidance.app.Model`.
+
+        The generator draws of each stage its x_T, then the noise on the pictures that it enlarges.
+        """
         generator = torch.Generator("cpu").manual_seed(seed)
         self.results = {}
         pictures: torch.Tensor | None = None
-        for number, stage in enumerate(self.stages, start=1):
-            start = self._begin(stage, prompts, pictures, generator)
-            for state in self.denoise(start, number, generator):
+        for number, networks in enumerate(self.stages, start=1):
+            states = self._open(number, networks, request, pictures, generator)
+            for state in self.denoise(states, generator):
                 if state.step == state.steps:
-                    pictures = self.results[f"stage_{number}"] = self._seen(state, "x_t_1")
+                    pictures = self.results[f"stage_{number}"] = self._pictures_of(state, "x_t_1")
                 yield state
 
-    def _begin(
-        self, stage: Stage, prompts: tuple[str, ...], pictures: torch.Tensor | None, generator: torch.Generator
+    def _open(
+        self,
+        number: int,
+        networks: Networks,
+        request: PictureRequest,
+        pictures: torch.Tensor | None,
+        generator: torch.Generator,
     ) -> Tensors:
-        """Set everything for the steps of a stage; return the states that it starts from.
-
-        Latents know two ways only: views agree on x0, or stay apart. A step's noise is the views' own there.
-        """
-        self.space = stage.space
-        self.case, self.noise_space = self.options.case, self.options.noise_space
-        if self.space.latent:
-            self.case, self.noise_space = self.case if self.case == ALONE else X0, "instance"
-        embeddings = self.embeddings if stage.embeddings is None else stage.embeddings
-        conditioning = Conditioning(torch.cat([embeddings[prompt] for prompt in prompts]), embeddings[""])
-        options, is_second = self.options, pictures is not None and not self.space.latent
-        own = (options.stage2_num_inference_steps, options.stage2_guidance_scale) if is_second else ()
-        self.begin_stage(stage.denoiser, conditioning, self._threshold(stage), *own)
-        shape = stage.shape(pictures)
-        start = self.start((1, *shape), (len(self.mapper), *shape), generator)
+        """Open a stage that enlarges ``pictures`` ``[N, 3, h, w]``, None in the first; return its states at T."""
+        said, self.space = stage_options(self.options)[number - 1], networks.space
+        embeddings = self.embeddings if networks.embeddings is None else networks.embeddings
+        null_text = embeddings[request.inputs.get("negative_prompt") or ""]
+        conditioning = Conditioning(torch.cat([embeddings[prompt] for prompt in request.prompts]), null_text)
+        config = networks.denoiser.scheduler_config
+        stage = Stage(
+            networks.denoiser,
+            conditioning,
+            Schedule.from_config(config, said.num_inference_steps, self.options.timestep_spacing),
+            said.case,
+            said.guidance_scale,
+            self.options.guidance_interval,
+            said.noise_space,
+            networks.threshold if self.options.thresholding == "dynamic" else None,
+            number,
+        )
+        self.open_stage(stage)
+        shape = networks.shape(pictures)
+        states = self.initial_states((1, *shape), (len(self.mapper), *shape), generator)
         if pictures is not None:
-            self.conditioning = self._enlarging(stage, conditioning, pictures, generator)
-        return start
+            stage.conditioning = self._enlarging(networks, said, conditioning, pictures, generator)
+        return states
 
-    def start(
+    def initial_states(
         self, canonical_shape: tuple[int, ...], instance_shape: tuple[int, ...], generator: torch.Generator
     ) -> Tensors:
         """Draw the states at T. Noise on the canvas, once encoded, would be none: views in latents have their own.
@@ -167,54 +221,51 @@ class AmbiguousImageModel(BaseModel):
         Components, which all see one picture, share theirs also there.
         """
         if not self.space.latent:
-            return super().start(canonical_shape, instance_shape, generator)
+            return super().initial_states(canonical_shape, instance_shape, generator)
         shape = canonical_shape if self.mapper[0].kind == "component" else instance_shape
         return {"xts": self._randn(shape, generator).expand(instance_shape)}
 
     def compute_noise_preds(self, xts: torch.Tensor, timestep: torch.Tensor | int) -> torch.Tensor:
         """Predict eps ``[N, C, h, w]``; a view held by ``--ref_image`` gets the eps whose x0 is the photograph."""
-        if self.photograph is None:
+        if self.photo is None:
             return super().compute_noise_preds(xts, timestep)
-        abar = self.schedule.alphas_cumprod[int(timestep)].item()
-        eps = (xts[:1] - abar**0.5 * self._held(xts)) / (1 - abar) ** 0.5
+        abar = self.stage.schedule.alphas_cumprod[int(timestep)].item()
+        eps = (xts[:1] - abar**0.5 * self._photo_state(self.photo, xts)) / (1 - abar) ** 0.5
         return torch.cat([eps, super().compute_noise_preds(xts[1:], timestep)])
 
-    def _held(self, xts: torch.Tensor) -> torch.Tensor:
+    def _photo_state(self, photo: Image.Image, xts: torch.Tensor) -> torch.Tensor:
         """Return the photograph as a clean state ``[1, C, h, w]`` of the stage at hand, encoded once."""
         size = xts.shape[-1] * self.space.scale
         key = self.space, size, xts.dtype
-        if key not in self.held:
-            picture = self.photograph.resize((size, size), Image.Resampling.LANCZOS)
+        if key not in self.photo_states:
+            picture = photo.resize((size, size), Image.Resampling.LANCZOS)
             pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].to(xts) / 127.5 - 1
-            self.held[key] = self.space.encode(pixels)
-        return self.held[key]
-
-    def _threshold(self, stage: Stage) -> tuple[float, float] | None:
-        """Return what IF's scheduler asks of x0; a bound of pixels says nothing of latents."""
-        config = stage.denoiser.scheduler_config
-        if self.options.thresholding == "none" or stage.space.latent:
-            return None
-        return config.get("dynamic_thresholding_ratio", 0.995), config.get("sample_max_value", 1.0)
+            self.photo_states[key] = self.space.encode(pixels)
+        return self.photo_states[key]
 
     def _enlarging(
-        self, stage: Stage, conditioning: Conditioning, pictures: torch.Tensor, generator: torch.Generator
+        self,
+        networks: Networks,
+        said: StageOptions,
+        conditioning: Conditioning,
+        pictures: torch.Tensor,
+        generator: torch.Generator,
     ) -> Conditioning:
         """Condition a stage on each view's own result of the stage before, in float and unclipped.
 
         The noise is one canonical draw seen through the views, so that the views of a synchronised picture stay alike.
         """
-        latent = stage.space.latent
-        level = self.options.stage3_noise_level if latent else self.options.stage2_noise_level
-        low_res = stage.resize(pictures)
-        if latent or self.options.stage2_conditioning == "noised":
-            abar = stage.noising_alphas_cumprod[level].item()
+        low_res = networks.resize(pictures)
+        if said.adds_noise:
+            abar = networks.noising_alphas_cumprod[said.noise_level].item()
             noise = self._look(self._randn((1, *low_res.shape[1:]), generator))
             low_res = abar**0.5 * low_res + (1 - abar) ** 0.5 * noise
-        return Conditioning(conditioning.text, conditioning.null_text, low_res[-len(conditioning.text) :], level)
+        prompted = low_res[-len(conditioning.text) :]  # all views but one that a photograph holds
+        return Conditioning(conditioning.text, conditioning.null_text, prompted, said.noise_level)
 
     # ------------------------------------------------------------------------------ showing it
 
-    def _seen(self, state: StepState, name: str) -> torch.Tensor:
+    def _pictures_of(self, state: StepState, name: str) -> torch.Tensor:
         """Return the pictures that the views show of a state, ``[N, 3, H, H]``.
 
         Of latents that agreed in this step they are views of the canvas itself: encoded and decoded it would blur, and
@@ -227,10 +278,10 @@ class AmbiguousImageModel(BaseModel):
             return self._look(state.z0s)
         return self.space.decode(getattr(state, name))
 
-    def render(self, state: StepState, files: list[dict[str, Any]]) -> dict[str, Image.Image]:
+    def render(self, state: StepState, files: Sequence[FileEntry]) -> dict[str, Image.Image | bytes]:
         """Return every view as it is, averaged or not, and all of them side by side; of components also their sum."""
         views, whole = self._show(self.results[f"stage_{state.stage}"])
-        pictures = {"side_by_side": side_by_side([*whole, *views]), "whole": whole[0] if whole else None}
+        pictures = {"side_by_side": side_by_side([*whole, *views]), **({"whole": whole[0]} if whole else {})}
         return {
             entry["file"]: views[entry["view"]] if entry["role"] == "view" else pictures[entry["role"]]
             for entry in files
@@ -238,7 +289,8 @@ class AmbiguousImageModel(BaseModel):
         }
 
     def preview(self, state: StepState) -> Image.Image:
-        views, whole = self._show(self._seen(state, "x0s"))
+        """Return x0 as every view shows it, side by side."""
+        views, whole = self._show(self._pictures_of(state, "x0s"))
         return side_by_side([*whole, *views])
 
     def _show(self, pictures: torch.Tensor) -> tuple[list[Image.Image], list[Image.Image]]:

@@ -9,24 +9,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from guidance.shared_options import SharedOptions, check_shared, derive_shared, weights_of
 from utils.prompts import FileEntry, PictureRequest
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
+    from utils.run.run_record import PictureEntry, RunRecord
 
     from guidance.base_model import StepState
-    from guidance.shared_options import SharedOptions
     from utils.animation.movie import Movie
     from utils.models.model_source import ModelSource
     from utils.models.runtime import Runtime
     from utils.options import Given
-    from utils.run.run_record import PictureEntry, RunRecord
     from utils.scoring.clip_model import ClipScorer
     from utils.scoring.eval_plan import NamingRule
 
 Sources = Mapping[str, "ModelSource"]  # option that names weights -> where they are
-Product = "Image.Image | bytes"  # an RGB picture, written as PNG; or the bytes of a file of any other kind
 
 
 class Model(Protocol):
@@ -41,7 +40,10 @@ class Model(Protocol):
         ...
 
     def render(self, state: "StepState", files: Sequence[FileEntry]) -> "dict[str, Image.Image | bytes]":
-        """Return the products of a finished state by file name, for the ``files`` that :meth:`App.list_files` planned."""
+        """Return the products of a finished state by file name, for the ``files`` that :meth:`App.list_files` planned.
+
+        A product is an RGB picture, which is written as PNG, or the bytes of a file of any other kind.
+        """
         ...
 
     def preview(self, state: "StepState") -> "Image.Image":
@@ -66,13 +68,13 @@ class App(ABC):
     """
 
     name: ClassVar[str]
-    options: "ClassVar[type[SharedOptions]]"
+    options: ClassVar[type[SharedOptions]]
     model: ClassVar[str]
     pretrained: ClassVar[str]
     roles: ClassVar[Mapping[str, str | None]]
     main_role: ClassVar[str]
 
-    def load(self, options: "SharedOptions", sources: Sources, runtime: "Runtime") -> Model:
+    def load(self, options: SharedOptions, sources: Sources, runtime: "Runtime") -> Model:
         """Return the model; it loads its weights here or in ``prepare``."""
         module, name = self.model.split(":")
         return getattr(importlib.import_module(f"guidance.{module}"), name).load(options, sources, runtime)
@@ -85,6 +87,7 @@ class App(ABC):
         Raises:
             UserError: the sentence names the option, what was given, what is allowed.
         """
+        check_shared(given, weights_of(given, self.options))
 
     @abstractmethod
     def requests(self, given: "Given") -> list[PictureRequest]:
@@ -102,13 +105,13 @@ class App(ABC):
             UserError: empty prompts, or another number of them than the options ask for.
         """
 
-    def derive(self, given: "Given") -> dict[str, Any]:
-        """Return values of options that were left open and follow from others, once family and preset are filled in.
+    def fill(self, given: "Given", family: str) -> "Given":
+        """Fill in what preset and family of weights say, and what follows from that.
 
         Raises:
             UserError: options that do not fit together.
         """
-        return {}
+        return derive_shared(given.with_defaults(family))
 
     @abstractmethod
     def fit(self, given: "Given", sources: Sources) -> dict[str, Any]:
@@ -118,15 +121,19 @@ class App(ABC):
             UserError: the options do not suit the weights.
         """
 
-    def fit_request(self, options: "SharedOptions", request: PictureRequest) -> PictureRequest:
+    def fit_request(self, options: SharedOptions, request: PictureRequest) -> PictureRequest:
         """Complete a request with what the options say, and check it against them."""
         return request
 
     # ------------------------------------------------------------------------------ what comes out
 
     @abstractmethod
-    def list_files(self, options: "SharedOptions", request: PictureRequest, suffix: str) -> list[FileEntry]:
+    def list_files(self, options: SharedOptions, request: PictureRequest, suffix: str) -> list[FileEntry]:
         """Return the files of one picture, with ``suffix`` in their stems; each has a role of :attr:`roles`."""
+
+    def main_file(self, picture: "PictureEntry") -> str:
+        """Return the file whose name stands for a picture."""
+        return next(entry["file"] for entry in picture["files"] if entry["role"] == self.main_role)
 
     @abstractmethod
     def naming_rule(self, prompts_file: Path | None) -> "NamingRule":

@@ -6,7 +6,7 @@ Shapes: N views, canonical tensors ``[1, C, H, W]``, instance tensors ``[N, C, h
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,12 +21,60 @@ from guidance.schedule import (
     per_picture,
     posterior_variance,
 )
-from guidance.synchronization import ALONE, Case
-from utils.options import Options
+from guidance.shared_options import SharedOptions, is_guided
+from guidance.synchronization import ALONE, Case, Evaluation, Tensors, Term
+from utils.images import to_pil, to_unit_range
 
-Tensors = dict[str, torch.Tensor]
 logger = logging.getLogger(__name__)
 CARRIED = {"x_t_1": "xts", "z_t_1": "zts"}  # a step's result -> the next step's input
+
+
+@dataclass
+class Stage:
+    """What the steps at hand need to know; a picture is made in one stage or in several.
+
+    Attributes:
+        denoiser: the network.
+        conditioning: what it is told.
+        schedule: the timesteps, one step for each.
+        case: how the views are synchronised.
+        guidance_scale: of the steps inside ``guidance_interval``; 1 is no guidance.
+        guidance_interval: share of the steps that has guidance, None for all.
+        noise_space: whether noise of a step is drawn on the canvas or for each view.
+        threshold: ratio and maximum of dynamic thresholding of x0, None for none.
+        number: 1, or higher in the later stages of a cascade.
+        history: what a multistep solver remembers of the step before: case and term -> its timestep and x0.
+    """
+
+    denoiser: Denoiser
+    conditioning: Conditioning
+    schedule: Schedule
+    case: Case
+    guidance_scale: float
+    guidance_interval: list[float] | None = None
+    noise_space: str = "canonical"
+    threshold: tuple[float, float] | None = None
+    number: int = 1
+    history: dict[tuple[int, Term], tuple[int, torch.Tensor]] = field(default_factory=dict)
+
+    @classmethod
+    def from_options(cls, options: SharedOptions, denoiser: Denoiser, conditioning: Conditioning) -> "Stage":
+        """Return the one stage of a picture whose options say everything about it."""
+        config, steps = denoiser.scheduler_config, options.num_inference_steps
+        return cls(
+            denoiser,
+            conditioning,
+            Schedule.from_config(config, steps, options.timestep_spacing),
+            options.case,
+            options.guidance_scale,
+            options.guidance_interval,
+            options.noise_space,
+        )
+
+    def guidance_at(self, step_index: int) -> float:
+        """Return the guidance scale of a step, counted from 0: 1 outside of the interval."""
+        guided = is_guided(self.guidance_interval, step_index, len(self.schedule.timesteps))
+        return self.guidance_scale if guided else 1.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +115,10 @@ class StepState:
         """The stepped state, canonical ``[1, C, H, W]``."""
         return self._canonical("x_t_1", "z_t_1")
 
+    def preview(self) -> Image.Image:
+        """Return one RGB picture of what x0 looks like at this step."""
+        return self.model.preview(self)
+
     def _instance(self, x: str, z: str) -> torch.Tensor:
         return self.values[x] if x in self.values else self.model.forward_mapping(self.values[z])
 
@@ -78,43 +130,26 @@ class BaseModel(ABC):
     """A diffusion synchronisation app.
 
     A subclass says how canonical and instance space map onto each other (:meth:`init_mapper`, :meth:`forward_mapping`,
-    :meth:`inverse_mapping`), how a picture is made of one or more stages (:meth:`generate`) and how it is shown.
+    :meth:`inverse_mapping`); with that it can take steps. To serve the command line it also offers what
+    :class:`guidance.app.Model` lists.
 
-    Attributes set by :meth:`begin_stage` for the stage at hand: ``denoiser``, ``conditioning``, ``schedule``,
-    ``guidance_scale``, ``threshold`` (ratio and maximum of dynamic thresholding, or None), ``history`` (what a
-    multistep solver remembers). ``turn`` counts the steps of the stage from 0. ``case`` and ``noise_space`` are the
-    options' unless an app's stage needs others, ``view_batch_size`` until memory is full.
+    Attributes:
+        options: complete.
+        stage: what the steps at hand need to know, set by :meth:`open_stage`.
+        step_index: of the step at hand, counted from 0 in its stage.
+        mapper: one entry per view.
+        view_batch_size: views per network call; that of the options until a GPU's memory is full.
     """
 
-    denoiser: Denoiser
-    conditioning: Conditioning
-    schedule: Schedule
-    threshold: tuple[float, float] | None
-    history: dict[int, tuple[int, torch.Tensor]]  # case -> timestep and x0 of its step before
+    stage: Stage
 
-    def __init__(self, options: Options):
+    def __init__(self, options: SharedOptions):
         self.options = options
-        self.case, self.noise_space = options.case, options.noise_space
-        self.turn, self.view_batch_size = 0, options.view_batch_size
+        self.step_index, self.view_batch_size = 0, options.view_batch_size
         self.mapper: list[Any] = []
         self.init_mapper()
 
     # ------------------------------------------------------------------------------ what an app defines
-
-    @classmethod
-    @abstractmethod
-    def load(cls, options: Options, sources: dict[str, Any], runtime: Any) -> "BaseModel":
-        """Load the weights named by ``options.PATHS`` and return the model.
-
-        Args:
-            options: complete, see :meth:`utils.options.Options.with_defaults`.
-            sources: path option -> :class:`utils.models.model_source.ModelSource`.
-            runtime: device, dtype and offloading, :class:`utils.models.runtime.Runtime`.
-        """
-
-    @abstractmethod
-    def encode(self, prompts: list[str]) -> None:
-        """Encode all prompts of the run, once, before the first picture; frees what only encoding needs."""
 
     @abstractmethod
     def init_mapper(self) -> None:
@@ -128,25 +163,21 @@ class BaseModel(ABC):
     def inverse_mapping(self, x_ts: torch.Tensor) -> torch.Tensor:
         """Unproject and average g: ``[N, C, h, w]`` -> ``[1, C, H, W]``, the mean weighted by coverage."""
 
-    def begin_step(self, turn: int) -> None:
-        """Prepare step ``turn`` of a stage, counted from 0; a mapping that changes does so here."""
-        self.turn = turn
+    def project_noise(self, noise: torch.Tensor) -> torch.Tensor:
+        """Look at white noise through the views: ``[1, C, H, W]`` -> ``[N, C, h, w]``, white again in every view.
 
-    @abstractmethod
-    def generate(self, prompts: tuple[str, ...], seed: int) -> Iterator[StepState]:
-        """Make one picture; the last state yielded is the finished one."""
+        This serves for x_T and for the noise of each step. A projection that interpolates takes variance away, so it
+        needs another way than :meth:`forward_mapping`.
+        """
+        return self.forward_mapping(noise)
 
-    @abstractmethod
-    def render(self, state: StepState, files: list[dict[str, Any]]) -> dict[str, Image.Image]:
-        """Return the pictures of a finished state by file name, for the ``files`` planned in ``run.json``."""
+    def set_step(self, step_index: int) -> None:
+        """Go to a step of the stage, counted from 0; a mapping that changes does so here."""
+        self.step_index = step_index
 
-    @abstractmethod
     def preview(self, state: StepState) -> Image.Image:
-        """Return one picture of what x0 looks like at this step."""
-
-    @abstractmethod
-    def latents(self) -> Tensors:
-        """Return the float32 tensors that ``--save_latents`` keeps of the picture made last."""
+        """Return one RGB picture of what x0 looks like at this step: the canvas, if it is one of pixels."""
+        return to_pil(to_unit_range(state.z0s[0]))
 
     # ------------------------------------------------------------------------------ one step
 
@@ -155,11 +186,12 @@ class BaseModel(ABC):
 
         Where they do not fit into a GPU's memory, half as many are tried, then and from then on; eps stays the same.
         """
-        guidance_scale = self._guidance_scale()
+        stage = self.stage
+        guidance_scale = stage.guidance_at(self.step_index)
         while True:
             try:
-                return self.denoiser.predict_eps(
-                    xts, int(timestep), self.conditioning, guidance_scale, self.view_batch_size
+                return stage.denoiser.predict_eps(
+                    xts, int(timestep), stage.conditioning, guidance_scale, self.view_batch_size
                 )
             except torch.OutOfMemoryError:
                 if self.view_batch_size == 1:
@@ -167,11 +199,6 @@ class BaseModel(ABC):
             self.view_batch_size = min(self.view_batch_size, len(xts)) // 2 or 1
             logger.warning("the GPU's memory is full: from now on --view_batch_size %d", self.view_batch_size)
             torch.cuda.empty_cache()
-
-    def _guidance_scale(self) -> float:
-        """Return the guidance scale of the step at hand: 1, no guidance, outside of ``options.guidance_interval``."""
-        guided = self.options.guided(self.turn, len(self.schedule.timesteps))
-        return self.guidance_scale if guided else 1.0
 
     def compute_tweedie(
         self,
@@ -206,31 +233,31 @@ class BaseModel(ABC):
             timestep: of the schedule; one for all views, or ``[N]``.
             noise: standard normal ``[N, C, h, w]``, scaled here by ``options.eta``; needed where eta is above 0.
         """
-        index = torch.as_tensor(timestep).long().cpu()
-        abar, abar_prev = self.schedule.alphas_cumprod[index], self.schedule.alphas_cumprod_prev[index]
+        index, schedule = torch.as_tensor(timestep).long().cpu(), self.stage.schedule
+        abar, abar_prev = schedule.alphas_cumprod[index], schedule.alphas_cumprod_prev[index]
         variance = self.options.eta**2 * posterior_variance(abar, abar_prev)
         of_xt, of_x0 = STEP_COEFFICIENTS[self.options.sampling_method](abar, abar_prev, variance)
         x_prev = per_picture(of_xt, xts) * xts + per_picture(of_x0, xts) * pred_x0s
         return x_prev if noise is None else x_prev + per_picture(variance.sqrt(), xts) * noise.to(xts.dtype)
 
-    def extrapolate(self, case: Case, x0s: torch.Tensor, timestep: torch.Tensor | int) -> torch.Tensor:
+    def extrapolate(self, x0s: torch.Tensor, timestep: torch.Tensor | int, step: tuple[int, Term]) -> torch.Tensor:
         """Return the x0 to step with: x0 itself, or with "dpmpp_2m" one that looks ahead by the x0 of the step before.
 
         DPM-Solver++(2M) (Lu et al., 2022, algorithm 2): D = x0 + h / (2 h_before) (x0 - x0_before), h in log-SNR / 2.
         The first step of a stage has none before it, and the last one does without (:meth:`Schedule.look_ahead`).
 
         Args:
-            case: whose x0 of the step before it is; each remembers its own, in the space in which it steps.
             x0s: ``[N, C, h, w]`` or canonical, averaged where the case averages.
             timestep: one for all views.
+            step: number of the case and the term of this step: each remembers its own x0.
         """
         if self.options.sampling_method != "dpmpp_2m":
             return x0s
-        before = self.history.get(case.number)
-        self.history[case.number] = int(timestep), x0s
+        before = self.stage.history.get(step)
+        self.stage.history[step] = int(timestep), x0s
         if before is None:
             return x0s
-        weight = self.schedule.look_ahead(before[0], int(timestep))
+        weight = self.stage.schedule.look_ahead(before[0], int(timestep))
         return x0s + weight * (x0s - before[1])
 
     def one_step_process(
@@ -242,127 +269,52 @@ class BaseModel(ABC):
         case: Case | None = None,
         noise: torch.Tensor | None = None,
     ) -> Tensors:
-        """Take one step of all views.
+        """Take one step of all views: predict, Tweedie, average on the canvas, look again through the views, step.
+
+        The five happen in the order that the case's formula says (:mod:`guidance.synchronization`); in the
+        assignment's, ``S(x, A(T(x, e(x))))`` with A = f(g(.)), in the one above.
 
         Args:
             input_params: the carried states, ``xts`` ``[N, C, h, w]``, ``zts`` ``[1, C, H, W]``, or both.
             timestep, alphas, sigmas: as in :meth:`compute_tweedie`.
-            case: how to synchronise; by default as the options say.
-            noise: standard normal, instance or canonical as ``options.noise_space`` says; scaled by ``options.eta``.
+            case: how to synchronise; by default as the stage says.
+            noise: standard normal, of the views or of the canvas as the stage says; scaled by ``options.eta``.
 
         Returns:
-            The clean estimates in the space in which the step took them, ``x0s`` or ``z0s``, where views averaged
-            them also the average ``z0s`` itself; and the carried states after the step, ``x_t_1``, ``z_t_1``, or both.
+            The clean estimates in the space in which the step took them, ``x0s`` or ``z0s``, where the views see an
+            average also that, ``z0s``; and the carried states after the step, ``x_t_1``, ``z_t_1``, or both.
         """
-        case = case or self.case
-        at = (timestep, alphas, sigmas, noise)
-        if case.partner is None:
-            return self._process(case, input_params, *at)[0]
-        beside, values = self._process(case.partner, input_params, *at)
-        out, _ = self._process(case, input_params, *at, blend={case.level: self._to_canvas(values[case.level])})
-        state = "z_t_1" if case.partner.canonical else "x_t_1"
-        return {**out, state: beside[state]}
+        case = case or self.stage.case
 
-    def _process(
-        self,
-        case: Case,
-        states: Tensors,
-        timestep: torch.Tensor | int,
-        alphas: torch.Tensor,
-        sigmas: torch.Tensor,
-        noise: torch.Tensor | None,
-        blend: Tensors | None = None,
-    ) -> tuple[Tensors, dict[str, tuple[torch.Tensor, bool]]]:
-        """Run one case; returns its result, and eps, x0 and x_t' before averaging with "is canonical" for each."""
-        blend = blend or {}
-        seen = self._states(case, states)
-        tweedie_canonical, step_canonical = case.tweedie == "c", case.step == "c"
-        eps = self.compute_noise_preds(seen[case.network], timestep)
-        settled, _ = self._settle(eps, False, tweedie_canonical, case.average_eps, blend.get("eps"))
-        x0 = self.compute_tweedie(seen[case.tweedie], settled, timestep, alphas, sigmas)
-        if self.threshold is not None:
-            x0 = dynamic_threshold(x0, *self.threshold)
-        clean, z0 = self._settle(x0, tweedie_canonical, step_canonical, case.average_x0, blend.get("x0"))
-        target = self.extrapolate(case, clean, timestep)
-        stepped = self.compute_prev_state(seen[case.step], target, timestep, self._noise_of(step_canonical, noise))
-        state, _ = self._settle(stepped, step_canonical, case.canonical, case.average_xt, blend.get("xt"))
-        out = {"z0s" if step_canonical else "x0s": clean, "z_t_1" if case.canonical else "x_t_1": state}
-        if z0 is not None:
-            out["z0s"] = z0
-        return out, {"eps": (eps, False), "x0": (x0, tweedie_canonical), "xt": (stepped, step_canonical)}
+        def predict(x_t: torch.Tensor) -> torch.Tensor:
+            return self.compute_noise_preds(x_t, timestep)
 
-    def _states(self, case: Case, states: Tensors) -> Tensors:
-        """Return the carried state as the case's letters want it: ``r`` = x, ``h`` = f(g(x)), ``c`` = g(x)."""
-        letters = {case.network, case.tweedie, case.step}
-        if case.canonical:
-            return {"c": states["zts"], "h": self.forward_mapping(states["zts"])}
-        x = states["xts"]
-        if letters == {"r"}:
-            return {"r": x}
-        mean = self.inverse_mapping(x)
-        seen = {"r": x, "c": mean}
-        return {**seen, "h": self.forward_mapping(mean, bg=x)} if "h" in letters else seen
+        def tweedie(x_t: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
+            x0 = self.compute_tweedie(x_t, eps, timestep, alphas, sigmas)
+            return x0 if self.stage.threshold is None else dynamic_threshold(x0, *self.stage.threshold)
 
-    def _settle(
-        self,
-        values: torch.Tensor,
-        canonical: bool,
-        to_canonical: bool,
-        average: bool,
-        blend: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Bring values to the space where they go on; the mean on the way is shared with ``blend``, if there is one.
+        def step(x_t: torch.Tensor, x0: torch.Tensor, term: Term) -> torch.Tensor:
+            target = self.extrapolate(x0, timestep, (case.number, term))
+            return self.compute_prev_state(x_t, target, timestep, self._noise_of(term, noise))
 
-        Returns:
-            The values there, and what they are on the canvas, None where they never were on it.
-        """
-        if canonical:
-            return (values if to_canonical else self.forward_mapping(values)), values
-        if not (to_canonical or average):
-            return values, None
-        mean = self.inverse_mapping(values)
-        mean = mean if blend is None else (mean + blend) / 2
-        return (mean if to_canonical else self.forward_mapping(mean, bg=values)), mean
+        return Evaluation(predict, tweedie, self.inverse_mapping, self.forward_mapping, step).run(case, input_params)
 
-    def _to_canvas(self, value: tuple[torch.Tensor, bool]) -> torch.Tensor:
-        values, canonical = value
-        return values if canonical else self.inverse_mapping(values)
-
-    def _noise_of(self, canonical: bool, noise: torch.Tensor | None) -> torch.Tensor | None:
+    def _noise_of(self, step: Term, noise: torch.Tensor | None) -> torch.Tensor | None:
         """Return a step's noise in the space in which it steps."""
-        if noise is None or canonical or self.noise_space == "instance":
+        if noise is None or step.canonical or self.stage.noise_space == "instance":
             return noise
-        return self.forward_mapping(noise)
+        return self.project_noise(noise)
 
     # ------------------------------------------------------------------------------ the loop
 
-    def begin_stage(
-        self,
-        denoiser: Denoiser,
-        conditioning: Conditioning,
-        threshold: tuple[float, float] | None = None,
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-    ) -> None:
-        """Set the network, what it is told, and the schedule for the steps that follow.
+    def open_stage(self, stage: Stage) -> None:
+        """Set what the steps that follow need to know."""
+        self.stage, self.step_index = stage, 0
 
-        Args:
-            threshold: see the attribute.
-            num_inference_steps, guidance_scale: of this stage, where they are not the options'.
-        """
-        self.guidance_scale = self.options.guidance_scale if guidance_scale is None else guidance_scale
-        self.denoiser, self.conditioning, self.threshold = denoiser, conditioning, threshold
-        self.turn, self.history = 0, {}
-        self.schedule = Schedule.from_config(
-            denoiser.scheduler_config,
-            num_inference_steps or self.options.num_inference_steps,
-            self.options.timestep_spacing,
-        )
-
-    def start(
+    def initial_states(
         self, canonical_shape: tuple[int, ...], instance_shape: tuple[int, ...], generator: torch.Generator
     ) -> Tensors:
-        """Draw the carried states at T: f of one canonical noise, or one independent draw for all views.
+        """Draw the carried states at T: one canonical noise seen through the views, or one draw for all views.
 
         Args:
             canonical_shape: ``(1, C, H, W)``.
@@ -372,41 +324,42 @@ class BaseModel(ABC):
         Returns:
             As ``input_params`` of :meth:`one_step_process`.
         """
-        states = {}
+        states, carried = {}, self.stage.case.carried
         if not self.options.initialize_xt_from_zt:
             states["xts"] = self._randn(instance_shape, generator)
-        if self.options.initialize_xt_from_zt or "zts" in self.case.carried:
+        if self.options.initialize_xt_from_zt or "zts" in carried:
             states["zts"] = self._randn(canonical_shape, generator)
-        if "xts" in self.case.carried and "xts" not in states:
-            states["xts"] = self.forward_mapping(states["zts"])
-        return {name: states[name] for name in self.case.carried}
+        if "xts" in carried and "xts" not in states:
+            states["xts"] = self.project_noise(states["zts"])
+        return {name: states[name] for name in carried}
 
     @torch.inference_mode()
-    def denoise(self, states: Tensors, stage: int, generator: torch.Generator) -> Iterator[StepState]:
-        """Run all steps of the stage begun last, from the states at T; neither prints nor saves."""
-        steps = len(self.schedule.timesteps)
-        alphas, sigmas = self.schedule.alphas_cumprod.sqrt(), (1 - self.schedule.alphas_cumprod).sqrt()
+    def denoise(self, states: Tensors, generator: torch.Generator) -> Iterator[StepState]:
+        """Go all steps of the stage at hand, from the states at T; neither prints nor saves."""
+        stage, schedule = self.stage, self.stage.schedule
+        steps = len(schedule.timesteps)
+        alphas, sigmas = schedule.alphas_cumprod.sqrt(), (1 - schedule.alphas_cumprod).sqrt()
         last_synchronized = round(self.options.mvd_end * steps)
         noise_shape = self._noise_shape(states) if self.options.eta > 0 else None
-        for index, timestep in enumerate(self.schedule.timesteps):
-            self.begin_step(index)
-            case = self.case if index < last_synchronized else ALONE
+        for index, timestep in enumerate(schedule.timesteps):
+            self.set_step(index)
+            case = stage.case if index < last_synchronized else ALONE
             noise = None if noise_shape is None else self._randn(noise_shape, generator)
-            if "xts" not in states and not case.canonical:
-                states = {"xts": self.forward_mapping(states["zts"])}
+            if case is ALONE and index == last_synchronized and stage.case.canonical:
+                states = {"xts": self.forward_mapping(states["zts"])}  # the views part from what they share
             values = self.one_step_process(states, timestep, alphas, sigmas, case, noise)
             states = {CARRIED[name]: value for name, value in values.items() if name in CARRIED}
-            yield StepState(stage, index + 1, steps, values, self)
+            yield StepState(stage.number, index + 1, steps, values, self)
 
     def _noise_shape(self, states: Tensors) -> tuple[int, ...]:
         """Return the shape of a step's noise: of all views, or of the canvas."""
-        if self.noise_space == "instance":
+        if self.stage.noise_space == "instance":
             return tuple(states["xts"].shape)
         return tuple((states["zts"] if "zts" in states else self.inverse_mapping(states["xts"])).shape)
 
     def _randn(self, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
         """Draw on the CPU in float32, whatever the device, so that a seed means the same picture everywhere."""
-        return torch.randn(shape, generator=generator, dtype=torch.float32).to(self.denoiser.device)
+        return torch.randn(shape, generator=generator, dtype=torch.float32).to(self.stage.denoiser.device)
 
 
 def mean_dtype(device: torch.device) -> torch.dtype:

@@ -1,23 +1,22 @@
 """Wide images: one latent canvas, seen through overlapping windows that Stable Diffusion can denoise."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from guidance.base_model import BaseModel, StepState, Tensors, mean_dtype
+from guidance.base_model import BaseModel, Stage, StepState, mean_dtype
 from guidance.networks.denoisers import Conditioning
 from guidance.networks.stable_diffusion import LatentModel, load_stable_diffusion
-from guidance.synchronization import ALONE
-from guidance.windows import Window, WindowGrid, extra_turns, paste, shift_at, shifted_starts, window_starts
+from guidance.synchronization import ALONE, Tensors
+from guidance.wide_image_app import WideImageOptions, crop_strip
+from guidance.windows import Window, WindowGrid, extra_steps, paste, shift_at, shifted_starts, window_starts
 from utils.images import to_pil, to_unit_range
 from utils.models.model_source import ModelSource
 from utils.models.runtime import Runtime
-from utils.options import WideImageOptions
-from utils.prompts import REFERENCE_HEIGHT
+from utils.prompts import FileEntry, PictureRequest
 from utils.views.weights import read_weight_map
 
 OVERLAP = 4  # decoded tiles share one part in so many with the next
@@ -27,7 +26,7 @@ class WideImageModel(BaseModel):
     """One prompt on a canvas of any size.
 
     Args:
-        options: with ``panorama_height`` and ``panorama_width`` set, multiples of the VAE's scale.
+        options: sizes are multiples of the VAE's scale.
         latent_model: network, VAE and text encoder; latents have C channels and windows of side h.
     """
 
@@ -43,10 +42,14 @@ class WideImageModel(BaseModel):
 
     @classmethod
     def load(cls, options: WideImageOptions, sources: dict[str, ModelSource], runtime: Runtime) -> "WideImageModel":
+        """Load the weights that ``--sd_path`` names and return the model."""
         return cls(options, load_stable_diffusion(sources["sd_path"], runtime))
 
-    def encode(self, prompts: list[str]) -> None:
-        self.embeddings = self.latent_model.encode(prompts)
+    def prepare(self, prompts: Sequence[str]) -> None:
+        """Encode the prompts that are not known yet, and the empty one; the text encoder is freed afterwards."""
+        new = [prompt for prompt in ("", *prompts) if prompt not in self.embeddings]
+        if new:
+            self.embeddings |= self.latent_model.encode(new)
 
     # ------------------------------------------------------------------------------ mapping
 
@@ -67,19 +70,27 @@ class WideImageModel(BaseModel):
         self.grid, self.mapper, self.weights = grid, grid.windows, weights
         self.totals = grid.add(weights.expand(len(self.mapper), 1, -1, -1))
 
-    def begin_step(self, turn: int) -> None:
+    def set_step(self, step_index: int) -> None:
         """With ``--window_schedule shifted``, move the windows."""
-        super().begin_step(turn)
+        super().set_step(step_index)
         if self.options.window_schedule == "shifted":
-            grid = self._shifted_grid(turn)
-            self.use(grid, self.window_weights * grid.shown(self.window_weights))
+            grid = self._shifted_grid(step_index)
+            self.use(grid, self.window_weights * grid.edge_mask(self.window_weights))
 
     def forward_mapping(self, z_t: torch.Tensor, bg: torch.Tensor | None = None) -> torch.Tensor:
-        """Crop the windows: ``[1, C, H, W]`` -> ``[N, C, h, w]``. The canvas covers them all: ``bg`` never shows."""
+        """Crop the windows: ``[1, C, H, W]`` -> ``[N, C, h, w]``. The canvas covers them all: ``bg`` never shows.
+
+        The obvious loop is ``torch.cat([z_t[..., top:bottom, left:right] for top, bottom, left, right in mapper])``;
+        ``tests/test_wide_mapping.py`` compares with it (``test_mapping_equals_the_loop``).
+        """
         return self.grid.crop(z_t)
 
     def inverse_mapping(self, x_ts: torch.Tensor) -> torch.Tensor:
-        """Paste the windows and average where they overlap: ``[N, C, h, w]`` -> ``[1, C, H, W]``."""
+        """Paste the windows and average where they overlap: ``[N, C, h, w]`` -> ``[1, C, H, W]``.
+
+        The obvious loop is, for each window, ``value[..., top:bottom, left:right] += weight * x_t`` and
+        ``total[..., top:bottom, left:right] += weight``, then ``value / total``; compared with in the same test.
+        """
         sums = self.grid.add(x_ts.to(self.weights.dtype) * self.weights)
         return (sums / self.totals).to(x_ts.dtype)
 
@@ -98,38 +109,41 @@ class WideImageModel(BaseModel):
         columns = window_starts(self.width, self.window, stride, self.options.circular)
         return WindowGrid(rows, columns, self.window, self.height, self.width)
 
-    def _shifted_grid(self, turn: int) -> WindowGrid:
-        down, right = (shift_at(first, turn) for first in self.shifts)
-        rows, columns = (turn in turns for turns in self.extra)
+    def _shifted_grid(self, step_index: int) -> WindowGrid:
+        down, right = (shift_at(first, step_index) for first in self.shifts)
+        rows, columns = (step_index in steps for steps in self.extra)
         tops = shifted_starts(self.height, self.window, down, extra=rows)
         lefts = shifted_starts(self.width, self.window, right, self.options.circular, columns)
         return WindowGrid(tops, lefts, self.window, self.height, self.width)
 
-    def _extra_turns(self) -> list[range]:
-        """Return the turns in which shifted windows may be one more row, and those of one more column."""
-        sides, turns = (self.height, self.width), len(self.schedule.timesteps)
-        lines = sum(side > self.window for side in sides)
-        return [extra_turns(-(-side // self.window), turns, max(1, lines)) for side in sides]
+    def _extra_steps(self) -> list[range]:
+        """Return the steps in which shifted windows may be one more row, and those of one more column."""
+        sides, steps = (self.height, self.width), len(self.stage.schedule.timesteps)
+        axes = sum(side > self.window for side in sides)
+        return [extra_steps(-(-side // self.window), steps, max(1, axes)) for side in sides]
 
     # ------------------------------------------------------------------------------ making a picture
 
-    def generate(self, prompts: tuple[str, ...], seed: int) -> Iterator[StepState]:
-        conditioning = Conditioning(self.embeddings[prompts[0]], self.embeddings[""])
-        self.begin_stage(self.latent_model.denoiser, conditioning)
-        self.extra = self._extra_turns()
+    def generate(self, request: PictureRequest, seed: int) -> Iterator[StepState]:
+        """Go all steps of one picture; see :class:`guidance.app.Model`."""
+        negative = request.inputs.get("negative_prompt") or ""
+        conditioning = Conditioning(self.embeddings[request.prompts[0]], self.embeddings[negative])
+        self.open_stage(Stage.from_options(self.options, self.latent_model.denoiser, conditioning))
+        self.extra = self._extra_steps()
         shifts = torch.Generator("cpu").manual_seed(seed)  # apart from the noise: steps draw what they draw
         self.shifts = torch.rand(2, generator=shifts, dtype=torch.float64).tolist()
         generator = torch.Generator("cpu").manual_seed(seed)
         channels = self.latent_model.channels
-        start = self.start(
+        states = self.initial_states(
             (1, channels, self.height, self.width), (len(self.mapper), channels, self.window, self.window), generator
         )
-        for state in self.denoise(start, 1, generator):
+        for state in self.denoise(states, generator):
             self.last = state
             yield state
 
-    def render(self, state: StepState, files: list[dict[str, Any]]) -> dict[str, Image.Image]:
-        alone = self.case == ALONE
+    def render(self, state: StepState, files: Sequence[FileEntry]) -> dict[str, Image.Image | bytes]:
+        """Return the strip and its crops by file name."""
+        alone = self.options.case == ALONE
         strip = to_pil(self.decode_views(state.x_t_1) if alone else self.decode_canvas(state.z_t_1))
         return {
             entry["file"]: strip if entry["role"] == "strip" else crop_strip(strip, entry["position"])
@@ -138,11 +152,13 @@ class WideImageModel(BaseModel):
         }
 
     def preview(self, state: StepState) -> Image.Image:
-        return to_pil(self.decode_views(state.x0s) if self.case == ALONE else self.decode_canvas(state.z0s))
+        """Return the strip of x0."""
+        alone = self.options.case == ALONE
+        return to_pil(self.decode_views(state.x0s) if alone else self.decode_canvas(state.z0s))
 
     def latents(self) -> Tensors:
         """Return ``canvas`` ``[1, C, H, W]``, or ``views`` ``[N, C, h, w]`` where ``--sync none`` averages nothing."""
-        if self.case == ALONE:
+        if self.options.case == ALONE:
             return {"views": self.last.x_t_1.float().cpu()}
         return {"canvas": self.last.z_t_1.float().cpu()}
 
@@ -209,12 +225,6 @@ class WideImageModel(BaseModel):
             mask = owner[torch.arange(top, bottom)[:, None], torch.arange(left, right) % self.width] == index
             masks.append(mask.repeat_interleave(scale, 0).repeat_interleave(scale, 1).float())
         return masks
-
-
-def crop_strip(strip: Image.Image, position: int) -> Image.Image:
-    """Cut the square crop whose left edge is ``position``, counted in pixels of a 512-high strip."""
-    left = min(round(position * strip.height / REFERENCE_HEIGHT), strip.width - strip.height)
-    return strip.crop((left, 0, left + strip.height, strip.height))
 
 
 def _fade(size: int, overlap: int) -> torch.Tensor:

@@ -12,7 +12,7 @@ Window = tuple[int, int, int, int]  # top, bottom, left, right in cells; on a ri
 
 
 @dataclass(frozen=True)
-class Run:
+class EqualSpacing:
     """Windows of one line that start at equal distances.
 
     Attributes:
@@ -26,7 +26,7 @@ class Run:
     count: int
 
 
-class Line:
+class Axis:
     """Windows along one axis.
 
     Args:
@@ -37,7 +37,7 @@ class Line:
 
     def __init__(self, starts: Sequence[int], window: int, length: int):
         self.starts, self.window, self.length = list(starts), window, length
-        self.runs = equal_runs(self.starts)
+        self.spacings = equal_spacings(self.starts)
         self.overhang = max(0, self.starts[-1] + window - length)
 
     @property
@@ -46,41 +46,45 @@ class Line:
         ends = [self.overhang, *(start + self.window for start in self.starts)]
         return all(start <= end for start, end in zip([*self.starts, self.length], ends, strict=True))
 
-    def shown(self, like: torch.Tensor) -> torch.Tensor:
+    def edge_mask(self, like: torch.Tensor) -> torch.Tensor:
         """Return how windows at the ends yield to those that move: ones ``[K, window]``, of the dtype of ``like``.
 
         Zeros are where, on a line, the first or the last of three or more lies below its neighbour, so that borders are
         those of the neighbours alone: the windows at the ends stay where they are, and so would their inner borders.
         """
-        shown = like.new_ones(len(self.starts), self.window)
+        mask = like.new_ones(len(self.starts), self.window)
         if len(self.starts) > 2 and not self.overhang:
-            shown[0, self.starts[1] - self.starts[0] :] = 0
-            shown[-1, : self.starts[-2] + self.window - self.starts[-1]] = 0
-        return shown
+            mask[0, self.starts[1] - self.starts[0] :] = 0
+            mask[-1, : self.starts[-2] + self.window - self.starts[-1]] = 0
+        return mask
 
     def cut(self, canvas: torch.Tensor) -> torch.Tensor:
         """Return the windows of ``[..., length]`` as ``[..., K, window]``."""
         if self.overhang:
             canvas = torch.cat([canvas, canvas[..., : self.overhang]], dim=-1)
-        parts = [canvas[..., run.start :].unfold(-1, self.window, run.stride)[..., : run.count, :] for run in self.runs]
+        parts = [
+            canvas[..., spacing.start :].unfold(-1, self.window, spacing.stride)[..., : spacing.count, :]
+            for spacing in self.spacings
+        ]
         return torch.cat(parts, dim=-2) if len(parts) > 1 else parts[0]
 
     def add(self, windows: torch.Tensor) -> torch.Tensor:
         """Add windows ``[..., K, window]`` up where they lie: ``[..., length]``.
 
-        Of a run, every m-th window is disjoint from the next, where m strides reach over a window: m additions do it.
+        Of equally spaced windows, every m-th is disjoint from the next, where m strides reach over a window: m
+        additions do it, each to a view of the sums in which window k of those begins k m strides further on.
         """
         if self.starts == [0] and self.window == self.length:
             return windows[..., 0, :]
         sums = windows.new_zeros(*windows.shape[:-2], self.length + self.overhang)
         first = 0
-        for run in self.runs:
-            m = -(-self.window // run.stride)
-            for offset in range(min(m, run.count)):
-                some = windows[..., first + offset : first + run.count : m, :]
-                strides = (*sums.stride()[:-1], m * run.stride, 1)
-                sums.as_strided(some.shape, strides, run.start + offset * run.stride).add_(some)
-            first += run.count
+        for spacing in self.spacings:
+            m = -(-self.window // spacing.stride)
+            for offset in range(min(m, spacing.count)):
+                some = windows[..., first + offset : first + spacing.count : m, :]
+                strides = (*sums.stride()[:-1], m * spacing.stride, 1)
+                sums.as_strided(some.shape, strides, spacing.start + offset * spacing.stride).add_(some)
+            first += spacing.count
         canvas = sums[..., : self.length]
         canvas[..., : self.overhang] += sums[..., self.length : self.length + self.overhang]
         return canvas
@@ -99,7 +103,7 @@ class WindowGrid:
     """
 
     def __init__(self, tops: Sequence[int], lefts: Sequence[int], window: int, height: int, width: int):
-        self.rows, self.columns = Line(tops, window, height), Line(lefts, window, width)
+        self.rows, self.columns = Axis(tops, window, height), Axis(lefts, window, width)
         self.windows: list[Window] = [
             (top, top + window, left, left + window) for top, left in itertools.product(tops, lefts)
         ]
@@ -110,9 +114,9 @@ class WindowGrid:
         windows = self.rows.cut(columns.movedim(1, -1))  # [C, K, h, R, h], the rows of a window last
         return windows.permute(3, 1, 0, 4, 2).flatten(0, 1).contiguous()
 
-    def shown(self, like: torch.Tensor) -> torch.Tensor:
-        """Return :meth:`Line.shown` of rows and columns together, ``[N, 1, h, h]``."""
-        rows, columns = self.rows.shown(like), self.columns.shown(like)
+    def edge_mask(self, like: torch.Tensor) -> torch.Tensor:
+        """Return :meth:`Axis.edge_mask` of rows and columns together, ``[N, 1, h, h]``."""
+        rows, columns = self.rows.edge_mask(like), self.columns.edge_mask(like)
         return (rows[:, None, :, None] * columns[None, :, None, :]).flatten(0, 1)[:, None]
 
     def add(self, x_ts: torch.Tensor) -> torch.Tensor:
@@ -122,18 +126,18 @@ class WindowGrid:
         return self.rows.add(strips.movedim(-1, 1)).movedim(1, -1)[None].contiguous()
 
 
-def equal_runs(starts: Sequence[int]) -> list[Run]:
-    """Split ascending starts into as few runs of equal distance as a walk from the left finds."""
-    runs: list[Run] = []
+def equal_spacings(starts: Sequence[int]) -> list[EqualSpacing]:
+    """Split ascending starts into as few groups of equal distance as a walk from the left finds."""
+    groups: list[EqualSpacing] = []
     for start in starts:
-        last = runs[-1] if runs else None
+        last = groups[-1] if groups else None
         if last is not None and last.count == 1:
-            runs[-1] = Run(last.start, start - last.start, 2)
+            groups[-1] = EqualSpacing(last.start, start - last.start, 2)
         elif last is not None and start == last.start + last.count * last.stride:
-            runs[-1] = Run(last.start, last.stride, last.count + 1)
+            groups[-1] = EqualSpacing(last.start, last.stride, last.count + 1)
         else:
-            runs.append(Run(start, 1, 1))
-    return runs
+            groups.append(EqualSpacing(start, 1, 1))
+    return groups
 
 
 def window_starts(length: int, window: int, stride: int, circular: bool = False) -> list[int]:
@@ -151,27 +155,27 @@ def window_starts(length: int, window: int, stride: int, circular: bool = False)
     return starts if starts[-1] == length - window else [*starts, length - window]
 
 
-def extra_turns(windows: int, turns: int, lines: int = 1) -> range:
-    """Return the turns in which a line that ``windows`` windows cover may take one more, a tenth more work in all.
+def extra_steps(windows: int, num_steps: int, axes: int = 1) -> range:
+    """Return the steps in which a line that ``windows`` windows cover may take one more, a tenth more work in all.
 
     They are the last ones: the later a step, the less mends what its borders leave.
 
     Args:
         windows: at least 1.
-        turns: all steps of a picture.
-        lines: 2 where rows and columns share the tenth, else 1.
+        num_steps: all steps of a picture.
+        axes: 2 where rows and columns share the tenth, else 1.
     """
-    cost = lines / windows + (lines - 1) / windows**2  # of a turn in which each line takes one more
-    count = min(turns, int(EXTRA_SHARE * turns / cost + 1e-9))
-    return range(turns - count, turns)
+    cost = axes / windows + (axes - 1) / windows**2  # of a step in which each axis takes one more
+    count = min(num_steps, int(EXTRA_SHARE * num_steps / cost + 1e-9))
+    return range(num_steps - count, num_steps)
 
 
-def shift_at(first: float, turn: int) -> float:
-    """Return the share in [0, 1) by which shifted windows have moved at a turn, ``first`` at turn 0.
+def shift_at(first: float, step_index: int) -> float:
+    """Return the share in [0, 1) by which shifted windows have moved at a step, ``first`` at step 0.
 
-    Steps of the golden ratio: of any number of turns, no two shares are close, as random ones of few steps would be.
+    The shares go on by the golden ratio: however many steps, no two are close, as random ones of few steps would be.
     """
-    return (first + turn * GOLDEN) % 1.0
+    return (first + step_index * GOLDEN) % 1.0
 
 
 def shifted_starts(length: int, window: int, share: float, circular: bool = False, extra: bool = False) -> list[int]:
@@ -180,14 +184,14 @@ def shifted_starts(length: int, window: int, share: float, circular: bool = Fals
     After SpotDiffusion (Frolov et al., WACV 2025), for any length, without joining a line's ends. k windows can cover
     the canvas. On a ring the k windows start anywhere. On a line the first and the last stay at the ends, and by as
     much as all windows are longer than the line the others can shift; where that is less than half a window, they need
-    one more to shift. What the two at the ends add to their neighbours is for :meth:`Line.shown` to leave out.
+    one more to shift. What the two at the ends add to their neighbours is for :meth:`Axis.edge_mask` to leave out.
 
     Args:
         length: at least ``window``.
         window: in cells.
         share: of the way from one extreme to the other, on a ring of a window, in [0, 1), see :func:`shift_at`.
         circular: the canvas is a ring.
-        extra: take one more where it is needed to shift, see :func:`extra_turns`.
+        extra: take one more where it is needed to shift, see :func:`extra_steps`.
     """
     count = -(-length // window)
     if circular:

@@ -1,5 +1,6 @@
 """Networks whose answers are known, and the apps built around them without weights on disk."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -8,13 +9,19 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from guidance import get_app
+from guidance.ambiguous_image_app import AmbiguousImageOptions
 from guidance.ambiguous_image_model import AmbiguousImageModel
+from guidance.base_model import BaseModel, Stage
 from guidance.networks.deepfloyd import PixelStage
 from guidance.networks.denoisers import Conditioning, Denoiser
 from guidance.networks.stable_diffusion import LatentModel
+from guidance.shared_options import SharedOptions
+from guidance.wide_image_app import WideImageOptions
 from guidance.wide_image_model import WideImageModel
 from utils.models.runtime import Runtime
-from utils.options import AmbiguousImageOptions, WideImageOptions
+from utils.options import Given
+from utils.prompts import PictureRequest
 
 CPU = torch.device("cpu")
 TEXT_SHAPE = (1, 5, 4)  # of one prompt's embedding
@@ -119,9 +126,22 @@ def text_of(*numbers: int) -> torch.Tensor:
 EMBEDDINGS = {"": text_of(0), "a": text_of(1), "b": text_of(2), "c": text_of(3)}
 
 
+def complete(app: str, family: str, **given: Any) -> SharedOptions:
+    """Options with all values, where nothing depends on weights."""
+    typed = Given(get_app(app).options, {"app": app, **given})
+    return get_app(app).fill(typed, family).complete()
+
+
 def wide_options(height: int, width: int, **given: Any) -> WideImageOptions:
-    options = WideImageOptions(app="wide_image", panorama_height=height, panorama_width=width, **given)
-    return options.with_defaults("sd")
+    return complete("wide_image", "sd", panorama_height=height, panorama_width=width, **given)
+
+
+def ambiguous_options(**given: Any) -> AmbiguousImageOptions:
+    return complete("ambiguous_image", "deepfloyd", **given)
+
+
+def asking(*prompts: str, **inputs: Any) -> PictureRequest:
+    return PictureRequest(prompts, inputs)
 
 
 def wide_model(
@@ -141,16 +161,23 @@ def wide_model(
     return model
 
 
+def open_stage(
+    model: BaseModel, denoiser: Denoiser, conditioning: Conditioning, threshold: tuple[float, float] | None = None
+) -> None:
+    """Open the one stage that the options describe."""
+    stage = Stage.from_options(model.options, denoiser, conditioning)
+    model.open_stage(dataclasses.replace(stage, threshold=threshold))
+
+
 def one_view_model(unet: torch.nn.Module, size: int = 4, **given: Any) -> WideImageModel:
     """One window that covers the canvas, no guidance: plain sampling. Its stage has begun."""
     model = wide_model(unet, (size, size), size, **{"guidance_scale": 1.0, "window_stride": 1, **given})
-    model.begin_stage(model.latent_model.denoiser, Conditioning(text_of(1), text_of(0)))
+    open_stage(model, model.latent_model.denoiser, Conditioning(text_of(1), text_of(0)))
     return model
 
 
 def ambiguous_model(stages: list[PixelStage], **given: Any) -> AmbiguousImageModel:
-    options = AmbiguousImageOptions(app="ambiguous_image", **given).with_defaults("deepfloyd")
-    model = AmbiguousImageModel(options, {}, Runtime(CPU), stages)
+    model = AmbiguousImageModel(ambiguous_options(**given), {}, Runtime(CPU), stages)
     model.embeddings = EMBEDDINGS
     return model
 

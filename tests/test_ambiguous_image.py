@@ -16,7 +16,7 @@ from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.base_model import StepState
 from guidance.networks.deepfloyd import PixelStage
 from guidance.networks.denoisers import Conditioning, Denoiser
-from tests.analytic import CPU, EMBEDDINGS, ambiguous_model, pixel_stages, text_of, turning_answer
+from tests.analytic import CPU, EMBEDDINGS, ambiguous_model, asking, open_stage, pixel_stages, text_of, turning_answer
 
 F64 = torch.float64
 GUIDANCE = 3.0
@@ -137,7 +137,7 @@ def test_every_step_of_both_stages_equals_the_assignment(hub_stages, names: tupl
     """Stage 1 draws x_T, stage 2 draws its own from the same generator, then the noise of its input."""
     model = hub_model(hub_stages, views_names=list(names), num_inference_steps=2, **given)
     prompts = ("a", "b", "c")[: len(names)]
-    states, generator = list(model.generate(prompts, 9)), torch.Generator().manual_seed(9)
+    states, generator = list(model.generate(asking(*prompts), 9)), torch.Generator().manual_seed(9)
     assert [(state.stage, state.step) for state in states] == [(1, 1), (1, 2), (2, 1), (2, 2)]
     noising = DDPMScheduler(beta_schedule="squaredcos_cap_v2")
     abars, level = noising.alphas_cumprod.tolist(), given.get("stage2_noise_level", 50)
@@ -198,7 +198,7 @@ def test_the_mean_turns_views_back() -> None:
 def first_inputs(**given) -> list[torch.Tensor]:
     """What the networks of both stages are asked first."""
     model = ambiguous_model(pixel_stages(), num_inference_steps=2, guidance_scale=1.0, **given)
-    last_state(model.generate(("a", "b"), 5))
+    last_state(model.generate(asking("a", "b"), 5))
     return [stage.denoiser.unet.calls[0].x_t for stage in model.stages]
 
 
@@ -241,7 +241,7 @@ def upscale(im: torch.Tensor, size: int) -> torch.Tensor:
 def stage_2_inputs(**given) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
     """Stage 1's results, the pictures that stage 2 is told to enlarge, the noise level it is told."""
     model = ambiguous_model(pixel_stages(), **{"num_inference_steps": 2, "guidance_scale": 1.0, **BARE, **given})
-    results = [state.x_t_1 for state in model.generate(("a", "b"), 5) if state.stage == 1][-1]
+    results = [state.x_t_1 for state in model.generate(asking("a", "b"), 5) if state.stage == 1][-1]
     call = model.stages[1].denoiser.unet.calls[0]
     return results, call.x_t[:, 3:], call.labels.tolist()
 
@@ -273,7 +273,7 @@ def test_noised_input_is_that_of_diffusers(level: int) -> None:
 
 def test_the_noise_of_the_input_is_drawn_once_for_all_steps() -> None:
     model = ambiguous_model(pixel_stages(), num_inference_steps=4)
-    last_state(model.generate(("a", "b"), 5))
+    last_state(model.generate(asking("a", "b"), 5))
     told = [call.x_t[:, 3:] for call in model.stages[1].denoiser.unet.calls]
     assert len(told) == 4
     assert all(torch.equal(low_res, told[0]) for low_res in told)
@@ -281,7 +281,7 @@ def test_the_noise_of_the_input_is_drawn_once_for_all_steps() -> None:
 
 def test_every_view_has_its_own_prompt_and_the_null_half_comes_first() -> None:
     model = ambiguous_model(pixel_stages(), num_inference_steps=1)
-    last_state(model.generate(("b", "a"), 5))
+    last_state(model.generate(asking("b", "a"), 5))
     for stage in model.stages:
         (call,) = stage.denoiser.unet.calls
         assert torch.equal(call.text, torch.cat([EMBEDDINGS[""], EMBEDDINGS[""], EMBEDDINGS["b"], EMBEDDINGS["a"]]))
@@ -292,7 +292,7 @@ def test_guidance_one_asks_half_as_much() -> None:
     sizes = {}
     for scale in (1.0, 2.0):
         model = ambiguous_model(pixel_stages(), num_inference_steps=1, guidance_scale=scale)
-        last_state(model.generate(("a", "b"), 5))
+        last_state(model.generate(asking("a", "b"), 5))
         sizes[scale] = [len(stage.denoiser.unet.calls[0].x_t) for stage in model.stages]
     assert sizes == {1.0: [2, 2], 2.0: [4, 4]}
 
@@ -303,7 +303,7 @@ def test_guidance_one_asks_half_as_much() -> None:
 def test_each_stage_thresholds_as_its_own_scheduler_says() -> None:
     model = ambiguous_model(pixel_stages(), num_inference_steps=2)
     limits = []
-    for state in model.generate(("a", "b"), 5):
+    for state in model.generate(asking("a", "b"), 5):
         assert state.x0s.abs().max() <= 1
         limits.append(model.threshold)
     assert limits == [(0.95, 1.5)] * 2 + [(0.95, 1.0)] * 2
@@ -311,7 +311,7 @@ def test_each_stage_thresholds_as_its_own_scheduler_says() -> None:
 
 def test_without_thresholding_x0_is_free() -> None:
     model = ambiguous_model(pixel_stages(), num_inference_steps=2, **BARE)
-    assert max(state.x0s.abs().max().item() for state in model.generate(("a", "b"), 5)) > 1.5
+    assert max(state.x0s.abs().max().item() for state in model.generate(asking("a", "b"), 5)) > 1.5
     assert model.threshold is None
 
 
@@ -325,9 +325,9 @@ def finish(sync: str, names: list[str]) -> torch.Tensor:
         sync=sync, views_names=names, num_inference_steps=10, guidance_scale=2.0, **BARE,
     )  # fmt: skip
     prompts = text_of(*range(1, len(names) + 1))
-    model.begin_stage(model.stages[0].denoiser, Conditioning(prompts, text_of(0)))
+    open_stage(model, model.stages[0].denoiser, Conditioning(prompts, text_of(0)))
     canonical = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(4), dtype=F64)
-    state = last_state(model.denoise({"xts": model.forward_mapping(canonical)}, 1, torch.Generator()))
+    state = last_state(model.denoise({"xts": model.forward_mapping(canonical)}, torch.Generator()))
     assert state.z_t_1.dtype == F64
     return state.z_t_1
 
@@ -345,21 +345,23 @@ def test_from_a_shared_start_the_cases_agree(names: list[str]) -> None:
 
 def test_a_picture_is_the_same_alone_and_as_the_last_of_many() -> None:
     options = {"num_inference_steps": 3, "eta": 0.3}
-    alone = last_state(ambiguous_model(pixel_stages(), **options).generate(("b", "c"), 7)).x_t_1
+    alone = last_state(ambiguous_model(pixel_stages(), **options).generate(asking("b", "c"), 7)).x_t_1
     model = ambiguous_model(pixel_stages(), **options)
     for prompts, seed in ((("a", "b"), 7), (("c", "b"), 2)):
-        last_state(model.generate(prompts, seed))
+        last_state(model.generate(asking(*prompts), seed))
     torch.randn(3)  # the global generator plays no part
-    assert torch.equal(last_state(model.generate(("b", "c"), 7)).x_t_1, alone)
-    assert not torch.equal(last_state(model.generate(("b", "c"), 8)).x_t_1, alone)
-    assert not torch.equal(last_state(model.generate(("c", "b"), 7)).x_t_1, alone)
+    assert torch.equal(last_state(model.generate(asking("b", "c"), 7)).x_t_1, alone)
+    assert not torch.equal(last_state(model.generate(asking("b", "c"), 8)).x_t_1, alone)
+    assert not torch.equal(last_state(model.generate(asking("c", "b"), 7)).x_t_1, alone)
 
 
 @pytest.mark.parametrize("scale", [1.0, 10.0])
 def test_the_view_batch_size_changes_no_picture(scale: float) -> None:
     options = {"num_inference_steps": 4, "guidance_scale": scale, "views_names": list(PLAIN_VIEWS)}
     pictures = [
-        last_state(ambiguous_model(pixel_stages(), view_batch_size=size, **options).generate(tuple("abcabc"), 1)).x_t_1
+        last_state(
+            ambiguous_model(pixel_stages(), view_batch_size=size, **options).generate(asking(*"abcabc"), 1)
+        ).x_t_1
         for size in (1, 3, 100)
     ]
     assert (pictures[1] - pictures[0]).abs().max() < 1e-5
@@ -368,7 +370,7 @@ def test_the_view_batch_size_changes_no_picture(scale: float) -> None:
 
 def test_networks_in_half_precision_keep_a_float32_state() -> None:
     rough, exact = (
-        last_state(ambiguous_model(pixel_stages(dtype), num_inference_steps=4).generate(("a", "b"), 1)).x_t_1
+        last_state(ambiguous_model(pixel_stages(dtype), num_inference_steps=4).generate(asking("a", "b"), 1)).x_t_1
         for dtype in (torch.bfloat16, torch.float32)
     )
     assert rough.dtype == torch.float32
@@ -386,7 +388,7 @@ def pixels(picture: torch.Tensor) -> np.ndarray:
 @pytest.mark.parametrize("sync", ["x0", "none"])
 def test_every_view_is_saved_as_it_is(sync: str) -> None:
     model = ambiguous_model(pixel_stages(), num_inference_steps=3, sync=sync)
-    state = last_state(model.generate(("a", "b"), 5))
+    state = last_state(model.generate(asking("a", "b"), 5))
     pictures = {name: np.asarray(image) for name, image in model.render(state, FILES).items()}
     assert list(pictures) == ["b.png", "a.png", "both.png"]
     assert np.abs(pictures["a.png"].astype(int) - pixels(state.x_t_1[0])).max() <= 1
@@ -402,13 +404,13 @@ def test_every_view_is_saved_as_it_is(sync: str) -> None:
 def test_the_last_state_is_x0_where_the_final_alpha_is_one() -> None:
     model = ambiguous_model(pixel_stages(), num_inference_steps=3)
     for stage in (1, 2):
-        last = [state for state in model.generate(("a", "b"), 5) if state.stage == stage][-1]
+        last = [state for state in model.generate(asking("a", "b"), 5) if state.stage == stage][-1]
         assert (last.x_t_1 - last.x0s).abs().max() < 1e-6
 
 
 def test_the_results_of_both_stages_are_kept() -> None:
     model = ambiguous_model(pixel_stages(), num_inference_steps=3)
-    states = list(model.generate(("a", "b"), 5))
+    states = list(model.generate(asking("a", "b"), 5))
     kept = model.latents()
     assert {name: tuple(result.shape) for name, result in kept.items()} == {
         "stage_1": (2, 3, 8, 8),
@@ -421,6 +423,6 @@ def test_the_results_of_both_stages_are_kept() -> None:
 def test_nan_ends_a_picture() -> None:
     stages = pixel_stages(answers=[lambda x_t, *_: torch.full_like(x_t, float("nan"))] * 2)
     model = ambiguous_model(stages, num_inference_steps=2, **BARE)
-    state = last_state(model.generate(("a", "b"), 5))
+    state = last_state(model.generate(asking("a", "b"), 5))
     with pytest.raises(ValueError, match="NaN"):
         model.render(state, FILES)

@@ -13,9 +13,11 @@ from tests.analytic import (
     SD_SCHEDULER,
     FakeUNet,
     ambiguous_model,
+    asking,
     gaussian_answer,
     nonlinear_answer,
     one_view_model,
+    open_stage,
     pixel_stages,
     text_of,
     wide_model,
@@ -33,7 +35,7 @@ def noise(*shape: int) -> torch.Tensor:
 
 
 def run(model, x_t: torch.Tensor) -> torch.Tensor:
-    *_, last = model.denoise({"xts": x_t}, 1, torch.Generator().manual_seed(5))
+    *_, last = model.denoise({"xts": x_t}, torch.Generator().manual_seed(5))
     return last.x_t_1
 
 
@@ -44,7 +46,7 @@ def cellwise(x_t, timestep, text, labels):
 
 def generate(unet: FakeUNet, cells: tuple[int, int], seed: int = 1, **given) -> tuple[torch.Tensor, list[StepState]]:
     model = wide_model(unet, cells, **given)
-    states = list(model.generate(("a",), seed))
+    states = list(model.generate(asking("a"), seed))
     return states[-1].z_t_1, states
 
 
@@ -53,8 +55,10 @@ def generate(unet: FakeUNet, cells: tuple[int, int], seed: int = 1, **given) -> 
 
 def sigmas_of(model: BaseModel) -> torch.Tensor:
     """sigma / alpha at every timestep and at the end of the last step."""
-    times = list(model.schedule.timesteps)
-    abars = torch.cat([model.schedule.alphas_cumprod[times], model.schedule.alphas_cumprod_prev[times[-1:]]])
+    times = list(model.stage.schedule.timesteps)
+    abars = torch.cat(
+        [model.stage.schedule.alphas_cumprod[times], model.stage.schedule.alphas_cumprod_prev[times[-1:]]]
+    )
     return ((1 - abars) / abars).sqrt()
 
 
@@ -69,7 +73,7 @@ def test_dpmpp_equals_that_of_diffusers(name: str, spacing: str, steps: int) -> 
     ours = run(model, x_t)
     plain = {key: config[key] for key in ("num_train_timesteps", "beta_schedule", "beta_start", "beta_end")}
     scheduler = DPMSolverMultistepScheduler(**plain, final_sigmas_type=end)
-    scheduler.set_timesteps(timesteps=list(model.schedule.timesteps))
+    scheduler.set_timesteps(timesteps=list(model.stage.schedule.timesteps))
     scheduler.sigmas = sigmas_of(model)  # its own are float32
     theirs = x_t
     for t in scheduler.timesteps:
@@ -86,10 +90,10 @@ def test_dpmpp_is_of_second_order() -> None:
     for method, found in errors.items():
         for steps in (80, 160):
             model = one_view_model(FakeUNet(lambda *a: None, F64), num_inference_steps=steps, sampling_method=method)
-            abars = model.schedule.alphas_cumprod
+            abars = model.stage.schedule.alphas_cumprod
             model.denoiser.unet.answer = gaussian_answer(0.3, 0.5, abars)
             x_t = noise(1, 4, 4, 4)
-            start, end = abars[model.schedule.timesteps[0]], model.schedule.alphas_cumprod_prev[1]
+            start, end = abars[model.stage.schedule.timesteps[0]], model.stage.schedule.alphas_cumprod_prev[1]
             spread = ((end * 0.25 + 1 - end) / (start * 0.25 + 1 - start)).sqrt()
             exact = end.sqrt() * 0.3 + spread * (x_t - start.sqrt() * 0.3)
             found.append((run(model, x_t) - exact).abs().max().item())
@@ -111,7 +115,7 @@ def test_views_and_canvas_look_ahead_alike(circular: bool) -> None:
 
 def test_a_picture_remembers_nothing_of_the_one_before() -> None:
     model = wide_model(FakeUNet(nonlinear_answer(4)), (8, 20), sampling_method="dpmpp_2m", num_inference_steps=4)
-    first, _, again = ([*model.generate((prompt,), 1)][-1].z_t_1 for prompt in ("a", "b", "a"))
+    first, _, again = ([*model.generate(asking(prompt), 1)][-1].z_t_1 for prompt in ("a", "b", "a"))
     assert torch.equal(first, again)
 
 
@@ -119,7 +123,7 @@ def test_a_picture_remembers_nothing_of_the_one_before() -> None:
 def test_every_kind_of_case_can_look_ahead(case_num: int) -> None:
     given = {"sampling_method": "dpmpp_2m", "num_inference_steps": 4, "case_num": case_num}
     model = ambiguous_model(pixel_stages(), views_names=["identity", "rotate_cw"], **given)
-    *_, last = model.generate(("a", "b"), 1)
+    *_, last = model.generate(asking("a", "b"), 1)
     assert last.x_t_1.isfinite().all() and last.x_t_1.shape == (2, 3, 16, 16)
 
 
@@ -138,7 +142,7 @@ def test_guidance_outside_its_interval_costs_and_does_nothing() -> None:
     by_hand = wide_model(FakeUNet(nonlinear_answer(4)), (8, 8), **one_window)
     scales = iter([1, 1, 7.5, 7.5, 7.5, 1, 1, 1, 1, 1])
     by_hand._guidance_scale = lambda: next(scales)
-    assert torch.equal([*by_hand.generate(("a",), 1)][-1].z_t_1, given)
+    assert torch.equal([*by_hand.generate(asking("a"), 1)][-1].z_t_1, given)
 
 
 def test_guidance_in_all_steps_is_the_default() -> None:
@@ -152,7 +156,7 @@ def test_guidance_in_all_steps_is_the_default() -> None:
 def test_stage_2_may_have_steps_and_guidance_of_its_own() -> None:
     stages = pixel_stages()
     model = ambiguous_model(stages, num_inference_steps=5, stage2_num_inference_steps=3, stage2_guidance_scale=1.0)
-    steps = [(state.stage, state.step, state.steps) for state in model.generate(("a", "b"), 1)]
+    steps = [(state.stage, state.step, state.steps) for state in model.generate(asking("a", "b"), 1)]
     assert steps == [*((1, step, 5) for step in range(1, 6)), *((2, step, 3) for step in range(1, 4))]
     assert [rows(stage.denoiser.unet) for stage in stages] == [[4] * 5, [2] * 3]
 
@@ -179,7 +183,7 @@ def test_where_windows_lie_matters_to_the_network_alone(cells: tuple[int, int], 
 def test_shifted_windows_need_few_samples_and_move() -> None:
     unet = FakeUNet(nonlinear_answer(4))
     model = wide_model(unet, (8, 48), window_schedule="shifted", num_inference_steps=20, guidance_scale=1.0)
-    places = [tuple(model.mapper) for _ in model.generate(("a",), 1)]
+    places = [tuple(model.mapper) for _ in model.generate(asking("a"), 1)]
     assert set(rows(unet)) <= {6, 7} and rows(unet)[0] == 6 and sum(rows(unet)) <= 1.1 * 6 * 20
     assert len(set(places[-4:])) >= 3 and len(set(places)) >= 6
 
@@ -354,7 +358,7 @@ LOOPS = {
 @pytest.mark.parametrize("name", LOOPS)
 def test_steps_never_wait_for_the_device(name: str) -> None:
     model = wide_model(Elsewhere(), (8, 30), num_inference_steps=6, device=META, **LOOPS[name])
-    check_no_waiting(model.generate(("a",), 0))
+    check_no_waiting(model.generate(asking("a"), 0))
 
 
 @pytest.mark.parametrize("given", [{}, {"sampling_method": "dpmpp_2m"}, {"sync": "eps"}])
@@ -362,9 +366,9 @@ def test_steps_of_pixel_stages_never_wait_for_the_device(given: dict) -> None:
     model = ambiguous_model([], num_inference_steps=4, **given)
     model.space, model.noise_space = PixelSpace(), "canonical"
     denoiser = Denoiser(Elsewhere(), IF_SCHEDULER, META)
-    model.begin_stage(denoiser, Conditioning(text_of(1, 2).to(META), text_of(0).to(META)), (0.95, 1.5))
-    start = model.start((1, 3, 8, 8), (2, 3, 8, 8), torch.Generator())
-    check_no_waiting(model.denoise(start, 1, torch.Generator()))
+    open_stage(model, denoiser, Conditioning(text_of(1, 2).to(META), text_of(0).to(META)), (0.95, 1.5))
+    start = model.initial_states((1, 3, 8, 8), (2, 3, 8, 8), torch.Generator())
+    check_no_waiting(model.denoise(start, torch.Generator()))
 
 
 def check_no_waiting(states) -> None:

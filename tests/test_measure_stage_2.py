@@ -11,6 +11,7 @@ from PIL import Image
 
 from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.networks.deepfloyd import load_deepfloyd_stage
+from tests.analytic import asking
 from training import measure_models as measure
 from training.drawing import letters
 from training.measure import stage_2 as measure_stage_2
@@ -89,7 +90,7 @@ def test_a_picture_is_enlarged_as_in_the_cascade(small: list[str]) -> None:
     first = load_deepfloyd_stage(alone.sources["stage_1_path"], alone.runtime)
     cascade = AmbiguousImageModel(alone.options, alone.sources, alone.runtime, [first, *alone.stages])
     cascade.embeddings = alone.embeddings
-    list(cascade.generate((prompt,), 3))
+    list(cascade.generate(asking(prompt), 3))
     generator = torch.Generator().manual_seed(3)
     torch.randn((1, 3, first.size, first.size), generator=generator)  # what the first stage drew
     enlarged = alone.enlarge(cascade.results["stage_1"], prompt, generator)

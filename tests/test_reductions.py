@@ -10,7 +10,16 @@ import torch
 from PIL import Image
 
 from guidance.networks.denoisers import Conditioning
-from tests.analytic import FakeUNet, ambiguous_model, nonlinear_answer, pixel_stages, wide_model, wide_options
+from tests.analytic import (
+    FakeUNet,
+    ambiguous_model,
+    asking,
+    nonlinear_answer,
+    open_stage,
+    pixel_stages,
+    wide_model,
+    wide_options,
+)
 from utils.errors import UserError
 from utils.options import parse_options
 
@@ -29,7 +38,7 @@ def save_array(path: Path, values: np.ndarray) -> str:
 
 
 def last_state(model, prompts=("a", "b"), seed: int = 5):
-    *_, last = model.generate(prompts, seed)
+    *_, last = model.generate(asking(*prompts), seed)
     return last
 
 
@@ -58,15 +67,15 @@ def test_components_share_one_picture_and_show_their_parts() -> None:
 def test_alternate_takes_one_view_after_the_other() -> None:
     model, x_ts = ambiguous_model(pixel_stages(), reduction="alternate"), noise(2, 3, 8, 8)
     for turn in range(5):
-        model.turn = turn
+        model.step_index = turn
         view = model.mapper[turn % 2]
         assert torch.equal(model.inverse_mapping(x_ts)[0], view.inverse_view(x_ts[turn % 2]))
 
 
 def test_alternating_counts_the_steps_of_each_stage() -> None:
     model = ambiguous_model(pixel_stages(), reduction="alternate", num_inference_steps=3)
-    for state in model.generate(("a", "b"), 5):
-        assert model.turn == state.step - 1
+    for state in model.generate(asking("a", "b"), 5):
+        assert model.step_index == state.step - 1
         followed = model.mapper[(state.step - 1) % 2]
         assert torch.equal(state.x0s, model.forward_mapping(state.z0s))
         assert torch.equal(state.z0s[0], followed.inverse_view(state.x0s[(state.step - 1) % 2]))
@@ -146,9 +155,9 @@ def at_size(path: str, size: int) -> torch.Tensor:
 @pytest.mark.parametrize("case_num", [0, 1, 2, 4, 5, 6, 21])
 def test_the_held_view_says_the_photograph_at_every_step(photograph: str, case_num: int) -> None:
     model = ambiguous_model(pixel_stages(), ref_image=photograph, prompts=["a"], case_num=case_num, **HYBRID)
-    model.begin_stage(model.stages[0].denoiser, conditioning_of(model, "a"))
-    alphas, sigmas = model.schedule.alphas_cumprod.sqrt(), (1 - model.schedule.alphas_cumprod).sqrt()
-    for timestep in model.schedule.timesteps:
+    open_stage(model, model.stages[0].denoiser, conditioning_of(model, "a"))
+    alphas, sigmas = model.stage.schedule.alphas_cumprod.sqrt(), (1 - model.stage.schedule.alphas_cumprod).sqrt()
+    for timestep in model.stage.schedule.timesteps:
         x_ts = noise(2, 3, 8, 8, seed=timestep)
         eps = model.compute_noise_preds(x_ts, timestep)
         x0s = model.compute_tweedie(x_ts, eps, timestep, alphas, sigmas)
@@ -283,7 +292,7 @@ def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
     lying.save(tmp_path / "photo.png", exif=exif)
     path = str(tmp_path / "photo.png")
     model = ambiguous_model(pixel_stages(), ref_image=path, prompts=["a"], **HYBRID)
-    assert np.array_equal(np.asarray(model.photograph), np.rot90(np.asarray(lying), -1))
+    assert np.array_equal(np.asarray(model.photo), np.rot90(np.asarray(lying), -1))
 
 
 def test_a_prompts_file_goes_with_a_photograph(photograph: str, tmp_path: Path) -> None:

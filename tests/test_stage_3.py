@@ -22,7 +22,7 @@ from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.base_model import StepState
 from guidance.networks.upscaler import LatentUpscaler, load_clip_embeddings, load_upscaler
 from tests import hub_folders, runs
-from tests.analytic import ambiguous_model, pixel_stages
+from tests.analytic import ambiguous_model, asking, pixel_stages
 from utils.images import to_unit_range
 from utils.models.model_source import ModelSource, open_source
 from utils.models.runtime import Runtime
@@ -70,7 +70,7 @@ def model_with(upscaler: LatentUpscaler, **given) -> AmbiguousImageModel:
 
 
 def stage_3(model: AmbiguousImageModel, prompts: tuple[str, ...] = PROMPTS) -> list[StepState]:
-    return [state for state in model.generate(prompts, SEED) if state.stage == 3]
+    return [state for state in model.generate(asking(*prompts), SEED) if state.stage == 3]
 
 
 def draws(views: int, starts: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -166,7 +166,7 @@ def test_views_apart_are_those_of_the_stock_pipeline(
 ) -> None:
     names = ("identity", "rotate_cw")
     model = model_with(upscaler, views_names=list(names), sync="none")
-    last(model.generate(PROMPTS, SEED))
+    last(model.generate(asking(*PROMPTS), SEED))
     results, (x_ts, noise) = model.latents(), draws(2)
     pipeline = StableDiffusionUpscalePipeline.from_pretrained(upscaler_folder, use_safetensors=True)
     pipeline.set_progress_bar_config(disable=True)
@@ -197,7 +197,7 @@ def test_text_is_encoded_as_by_the_stock_pipeline(upscaler_folder: Path, embeddi
 @pytest.mark.parametrize("sync", ["x0", "xt"])
 def test_orthogonal_views_agree_to_the_bit(upscaler: LatentUpscaler, sync: str) -> None:
     model = model_with(upscaler, sync=sync, num_inference_steps=2)
-    state = last(model.generate(PROMPTS, SEED))
+    state = last(model.generate(asking(*PROMPTS), SEED))
     first, second = model.latents()["stage_3"]
     assert first.shape == (3, HIGH, HIGH) and torch.equal(second, VIEWS["rotate_cw"][0](first))
     files = [{"file": f"{index}.png", "role": "view", "view": index} for index in (0, 1)]
@@ -209,7 +209,7 @@ def test_orthogonal_views_agree_to_the_bit(upscaler: LatentUpscaler, sync: str) 
 @pytest.mark.parametrize("given", [{"sync": "none"}, {"mvd_end": 0.5}])
 def test_views_that_end_apart_are_shown_as_they_are(upscaler: LatentUpscaler, given: dict) -> None:
     model = model_with(upscaler, num_inference_steps=2, **given)
-    state = last(model.generate(PROMPTS, SEED))
+    state = last(model.generate(asking(*PROMPTS), SEED))
     shown = model.latents()["stage_3"]
     assert (shown[1] - VIEWS["rotate_cw"][0](shown[0])).abs().max() > 1e-3
     assert torch.equal(shown, upscaler.space.decode(state.x_t_1))
@@ -221,7 +221,7 @@ def test_all_noise_on_latents_is_the_views_own(upscaler: LatentUpscaler, given: 
     model, shapes = model_with(upscaler, num_inference_steps=2, eta=1.0, **given), []
     draw = model._randn
     model._randn = lambda shape, generator: shapes.append(tuple(shape)) or draw(shape, generator)
-    last(model.generate(PROMPTS, SEED))
+    last(model.generate(asking(*PROMPTS), SEED))
     assert shapes[-4:] == [(2, 4, LOW, LOW), (1, 3, LOW, LOW), (2, 4, LOW, LOW), (2, 4, LOW, LOW)]
 
 
@@ -239,7 +239,7 @@ def test_a_step_decodes_and_encodes_every_view_once(
             return call(batch, *args, **kwargs)
 
         monkeypatch.setattr(upscaler.space.vae, name, counted)
-    last(model_with(upscaler, sync=sync, num_inference_steps=2).generate(PROMPTS, SEED))
+    last(model_with(upscaler, sync=sync, num_inference_steps=2).generate(asking(*PROMPTS), SEED))
     assert counts == {"decode": decoded, "encode": encoded}
 
 
@@ -274,7 +274,7 @@ def test_half_precision(upscaler_folder: Path, embeddings: dict, dtype: torch.dt
     vae = torch.float32 if dtype == torch.float16 else dtype
     assert (stage.denoiser.unet.dtype, stage.space.vae.dtype) == (dtype, vae)
     model = model_with(stage, num_inference_steps=2)
-    state = last(model.generate(PROMPTS, SEED))
+    state = last(model.generate(asking(*PROMPTS), SEED))
     assert state.x_t_1.dtype == state.z0s.dtype == torch.float32
     assert torch.isfinite(model.latents()["stage_3"]).all()
 

@@ -15,9 +15,11 @@ from tests.analytic import (
     SD_SCHEDULER,
     FakeUNet,
     ambiguous_model,
+    asking,
     gaussian_answer,
     nonlinear_answer,
     one_view_model,
+    open_stage,
     pixel_stages,
     text_of,
 )
@@ -32,7 +34,7 @@ def noise(*shape: int, seed: int = 0, dtype: torch.dtype = F64) -> torch.Tensor:
 
 def run(model: BaseModel, x_t: torch.Tensor, seed: int = 5) -> torch.Tensor:
     """The final state of the stage at hand."""
-    *_, last = model.denoise({"xts": x_t}, 1, torch.Generator().manual_seed(seed))
+    *_, last = model.denoise({"xts": x_t}, torch.Generator().manual_seed(seed))
     return last.x_t_1
 
 
@@ -45,13 +47,13 @@ def model() -> BaseModel:
 
 
 def tables(model: BaseModel) -> tuple[torch.Tensor, torch.Tensor]:
-    return model.schedule.alphas_cumprod.sqrt(), (1 - model.schedule.alphas_cumprod).sqrt()
+    return model.stage.schedule.alphas_cumprod.sqrt(), (1 - model.stage.schedule.alphas_cumprod).sqrt()
 
 
 @pytest.mark.parametrize("timestep", [1, 427, 853, 999])
 def test_tweedie(model: BaseModel, timestep: int) -> None:
     x_t, eps = noise(2, 4, 3, 3), noise(2, 4, 3, 3, seed=1)
-    abar = model.schedule.alphas_cumprod[timestep].item()
+    abar = model.stage.schedule.alphas_cumprod[timestep].item()
     expected = (x_t - math.sqrt(1 - abar) * eps) / math.sqrt(abar)
     alphas, sigmas = tables(model)
     for given in (timestep, torch.tensor(timestep)):
@@ -80,11 +82,11 @@ def test_every_picture_may_have_its_own_timestep(model: BaseModel) -> None:
 @pytest.mark.parametrize("steps", [7, 50])
 def test_prev_state(method: str, steps: int) -> None:
     model = one_view_model(FakeUNet(nonlinear_answer(4)), num_inference_steps=steps, sampling_method=method)
-    x_t, x0, times = noise(2, 4, 3, 3), noise(2, 4, 3, 3, seed=1), model.schedule.timesteps
+    x_t, x0, times = noise(2, 4, 3, 3), noise(2, 4, 3, 3, seed=1), model.stage.schedule.timesteps
     for index, t in enumerate(times):
-        abar = model.schedule.alphas_cumprod[t].item()
+        abar = model.stage.schedule.alphas_cumprod[t].item()
         following = times[index + 1] if index + 1 < steps else 0  # Stable Diffusion ends at abar_0
-        prev = model.schedule.alphas_cumprod[following].item()
+        prev = model.stage.schedule.alphas_cumprod[following].item()
         expected = math.sqrt(prev) * x0 + math.sqrt((1 - prev) / (1 - abar)) * (x_t - math.sqrt(abar) * x0)
         if method == "ddpm":
             alpha, beta = abar / prev, 1 - abar / prev
@@ -97,8 +99,11 @@ def test_prev_state(method: str, steps: int) -> None:
 def test_the_noise_of_a_step_has_the_posterior_variance(method: str, eta: float) -> None:
     model = one_view_model(FakeUNet(nonlinear_answer(4)), num_inference_steps=7, sampling_method=method, eta=eta)
     x_t, x0 = noise(2, 4, 3, 3), noise(2, 4, 3, 3, seed=1)
-    for t, following in pairwise(model.schedule.timesteps):
-        abar, prev = model.schedule.alphas_cumprod[t].item(), model.schedule.alphas_cumprod[following].item()
+    for t, following in pairwise(model.stage.schedule.timesteps):
+        abar, prev = (
+            model.stage.schedule.alphas_cumprod[t].item(),
+            model.stage.schedule.alphas_cumprod[following].item(),
+        )
         silent = model.compute_prev_state(x_t, x0, t)
         noisy = model.compute_prev_state(x_t, x0, t, torch.ones_like(x_t))
         expected = eta * math.sqrt((1 - prev) / (1 - abar) * (1 - abar / prev))
@@ -174,7 +179,7 @@ def test_gaussian_data_end_on_the_closed_form_answer(name: str, spacing: str, st
     options = {"scheduler": CONFIGS[name], "num_inference_steps": steps, "timestep_spacing": spacing}
     model = one_view_model(unet, **options)
     ours = run(model, x_t)
-    visited = [abars[t].item() for t in model.schedule.timesteps] + [{"sd": abars[0].item(), "if": 1.0}[name]]
+    visited = [abars[t].item() for t in model.stage.schedule.timesteps] + [{"sd": abars[0].item(), "if": 1.0}[name]]
     factor = 1.0
     for abar, prev in pairwise(visited):
         signal, blur = math.sqrt(abar * prev) * deviation**2, math.sqrt((1 - abar) * (1 - prev))
@@ -203,7 +208,7 @@ def test_noise_of_the_loop_spreads_gaussian_data_as_it_should(method: str, eta: 
     abars = Schedule.from_config(SD_SCHEDULER, 1).alphas_cumprod
     unet = FakeUNet(gaussian_answer(mean, deviation, abars), F64)
     model = one_view_model(unet, 40, num_inference_steps=steps, sampling_method=method, eta=eta)
-    visited = [abars[t].item() for t in model.schedule.timesteps] + [abars[0].item()]
+    visited = [abars[t].item() for t in model.stage.schedule.timesteps] + [abars[0].item()]
     spread = 1.0
     for abar, prev in pairwise(visited):
         of_x0 = math.sqrt(prev) * (1 - abar / prev) / (1 - abar)
@@ -217,10 +222,10 @@ def test_noise_of_the_loop_spreads_gaussian_data_as_it_should(method: str, eta: 
 def test_noise_of_the_loop_continues_the_generator_of_the_picture() -> None:
     answer, steps = nonlinear_answer(4), 3
     model = one_view_model(FakeUNet(answer), num_inference_steps=steps, eta=0.5, guidance_scale=1.0)
-    *_, last = model.generate(("a",), 11)
+    *_, last = model.generate(asking("a"), 11)
     generator = torch.Generator().manual_seed(11)
     x_t = torch.randn(1, 4, 4, 4, generator=generator)
-    for t in model.schedule.timesteps:
+    for t in model.stage.schedule.timesteps:
         x0 = model.compute_tweedie(x_t, answer(x_t, torch.tensor(t), text_of(1), None), t, *tables(model))
         x_t = model.compute_prev_state(x_t, x0, t, torch.randn(1, 4, 4, 4, generator=generator))
     torch.testing.assert_close(last.x_t_1, x_t, rtol=0, atol=1e-5)
@@ -228,9 +233,9 @@ def test_noise_of_the_loop_continues_the_generator_of_the_picture() -> None:
 
 def test_the_loop_tells_its_progress() -> None:
     model = one_view_model(FakeUNet(nonlinear_answer(4)), num_inference_steps=4)
-    states = list(model.generate(("a",), 1))
+    states = list(model.generate(asking("a"), 1))
     assert [(state.stage, state.step, state.steps) for state in states] == [(1, i, 4) for i in (1, 2, 3, 4)]
-    assert [call.timestep for call in model.denoiser.unet.calls] == list(model.schedule.timesteps)
+    assert [call.timestep for call in model.denoiser.unet.calls] == list(model.stage.schedule.timesteps)
 
 
 # ---------------------------------------------------------------------------------------------- averaging
@@ -239,7 +244,7 @@ def test_the_loop_tells_its_progress() -> None:
 def two_views(threshold: tuple[float, float] | None = None, **given) -> BaseModel:
     """The picture and the picture turned, without guidance, in float64."""
     model = ambiguous_model(pixel_stages(F64), **{"guidance_scale": 1.0, "num_inference_steps": 10, **given})
-    model.begin_stage(model.stages[0].denoiser, Conditioning(text_of(1, 2), text_of(0)), threshold)
+    open_stage(model, model.stages[0].denoiser, Conditioning(text_of(1, 2), text_of(0)), threshold)
     return model
 
 
@@ -252,7 +257,7 @@ def mean_of_two(values: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("sync", ["x0", "eps", "xt", "none"])
 def test_a_step_averages_one_variable_and_no_other(sync: str) -> None:
     model, x_t, t = two_views(sync=sync), noise(2, 3, 8, 8), 400
-    abar, prev = model.schedule.alphas_cumprod[400].item(), model.schedule.alphas_cumprod[300].item()
+    abar, prev = model.stage.schedule.alphas_cumprod[400].item(), model.stage.schedule.alphas_cumprod[300].item()
     average = {name: mean_of_two if name == sync else lambda values: values for name in ("x0", "eps", "xt")}
     eps = average["eps"](model.compute_noise_preds(x_t, t))
     x0 = average["x0"]((x_t - math.sqrt(1 - abar) * eps) / math.sqrt(abar))
@@ -268,7 +273,7 @@ def test_a_step_averages_one_variable_and_no_other(sync: str) -> None:
 
 def test_thresholding_acts_before_averaging() -> None:
     model, x_t, t = two_views((0.95, 1.0)), 3 * noise(2, 3, 8, 8), 400
-    abar = model.schedule.alphas_cumprod[t].item()
+    abar = model.stage.schedule.alphas_cumprod[t].item()
     x0 = (x_t - math.sqrt(1 - abar) * model.compute_noise_preds(x_t, t)) / math.sqrt(abar)
     scheduler = DDIMScheduler(thresholding=True, dynamic_thresholding_ratio=0.95, sample_max_value=1.0)
     expected = mean_of_two(scheduler._threshold_sample(x0))
@@ -282,7 +287,7 @@ def test_thresholding_acts_before_averaging() -> None:
 def test_averaging_ends_after_a_share_of_the_steps(sync: str, share: float, averaged: int) -> None:
     """Views that share their state stay one picture as long as they are averaged, and part afterwards."""
     model = two_views(sync=sync, mvd_end=share)
-    states = model.denoise({"xts": mean_of_two(noise(2, 3, 8, 8))}, 1, torch.Generator())
+    states = model.denoise({"xts": mean_of_two(noise(2, 3, 8, 8))}, torch.Generator())
     apart = [(state.x_t_1[0] - state.x_t_1[1].transpose(-2, -1).flip(-2)).abs().max().item() for state in states]
     assert max(apart[:averaged], default=0.0) < 1e-9
     assert min(apart[averaged:], default=1.0) > 1e-3
@@ -290,7 +295,7 @@ def test_averaging_ends_after_a_share_of_the_steps(sync: str, share: float, aver
 
 def test_mvd_end_matches_none_from_there_on() -> None:
     x_t = noise(2, 3, 8, 8)
-    states = list(two_views(mvd_end=0.4).denoise({"xts": x_t}, 1, torch.Generator()))
+    states = list(two_views(mvd_end=0.4).denoise({"xts": x_t}, torch.Generator()))
     alone = two_views(sync="none")
     t = alone.schedule.timesteps[4]
     out = alone.one_step_process({"xts": states[3].x_t_1}, t, *tables(alone))

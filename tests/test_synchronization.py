@@ -11,7 +11,7 @@ from guidance.base_model import BaseModel, StepState, Tensors
 from guidance.networks.denoisers import Conditioning, Denoiser
 from guidance.schedule import posterior_variance
 from guidance.synchronization import ALONE, get_case
-from tests.analytic import CPU, SD_SCHEDULER, FakeUNet, nonlinear_answer, text_of, wide_options
+from tests.analytic import CPU, SD_SCHEDULER, FakeUNet, nonlinear_answer, open_stage, text_of, wide_options
 
 F64 = torch.float64
 TIMESTEP, STEPS = 501, 10
@@ -111,7 +111,7 @@ class MappedModel(BaseModel):
         self.maps = maps
         super().__init__(wide_options(512, 512, num_inference_steps=STEPS, guidance_scale=1.0, **given))
         conditioning = Conditioning(text_of(1).expand(VIEWS, -1, -1), text_of(0))
-        self.begin_stage(Denoiser(FakeUNet(nonlinear_answer(2), F64), SD_SCHEDULER, CPU), conditioning)
+        open_stage(self, Denoiser(FakeUNet(nonlinear_answer(2), F64), SD_SCHEDULER, CPU), conditioning)
 
     def init_mapper(self):
         self.mapper = []
@@ -137,8 +137,8 @@ def states_of(model: MappedModel) -> Tensors:
 
 def by_formula(number: int, maps: Maps, model: MappedModel, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
     """The carried state after one step, by evaluating the case's formula."""
-    abar = model.schedule.alphas_cumprod[TIMESTEP].item()
-    prev = model.schedule.alphas_cumprod_prev[TIMESTEP].item()
+    abar = model.stage.schedule.alphas_cumprod[TIMESTEP].item()
+    prev = model.stage.schedule.alphas_cumprod_prev[TIMESTEP].item()
     k = ((1 - prev) / (1 - abar)) ** 0.5
 
     def joint(values: torch.Tensor, canvas: torch.Tensor) -> torch.Tensor:
@@ -161,7 +161,7 @@ def by_formula(number: int, maps: Maps, model: MappedModel, x: torch.Tensor, z: 
 
 
 def by_model(number: int, model: MappedModel, states: Tensors) -> Tensors:
-    tables = model.schedule.alphas_cumprod.sqrt(), (1 - model.schedule.alphas_cumprod).sqrt()
+    tables = model.stage.schedule.alphas_cumprod.sqrt(), (1 - model.stage.schedule.alphas_cumprod).sqrt()
     case = get_case(number)
     return model.one_step_process({name: states[name] for name in case.carried}, TIMESTEP, *tables, case)
 
@@ -216,7 +216,7 @@ def trajectory(number: int, maps: Maps, states: Tensors, **given) -> list[StepSt
     """All steps of a case, from the states it carries."""
     model = MappedModel(maps, case_num=number, **given)
     carried = {name: states[name] for name in get_case(number).carried}
-    return list(model.denoise(carried, 1, torch.Generator().manual_seed(3)))
+    return list(model.denoise(carried, torch.Generator().manual_seed(3)))
 
 
 @pytest.mark.parametrize("maps", [left_inverse, turning])
@@ -264,9 +264,9 @@ def test_after_mvd_end_every_view_goes_on_alone(number: int) -> None:
     steps = trajectory(number, bent(), states, mvd_end=0.4)
     model = MappedModel(bent(), case_num=0)
     assert "x_t_1" in steps[4].values and "z_t_1" not in steps[-1].values
-    tables = model.schedule.alphas_cumprod.sqrt(), (1 - model.schedule.alphas_cumprod).sqrt()
+    tables = model.stage.schedule.alphas_cumprod.sqrt(), (1 - model.stage.schedule.alphas_cumprod).sqrt()
     x = steps[3].x_t_1
-    for timestep, state in zip(model.schedule.timesteps[4:], steps[4:], strict=True):
+    for timestep, state in zip(model.stage.schedule.timesteps[4:], steps[4:], strict=True):
         x = model.one_step_process({"xts": x}, timestep, *tables, ALONE)["x_t_1"]
         assert torch.equal(x, state.x_t_1)
 
@@ -280,11 +280,13 @@ def test_noise_of_the_canvas_adds_what_the_posterior_asks_for(number: int, metho
     """Through orthogonal views the stepped state gets eta sigma n, whichever space it steps in."""
     model = MappedModel(turning(), case_num=number, eta=0.7, sampling_method=method)
     states, n = states_of(model), noise(*CANVAS, seed=11)
-    tables = model.schedule.alphas_cumprod.sqrt(), (1 - model.schedule.alphas_cumprod).sqrt()
+    tables = model.stage.schedule.alphas_cumprod.sqrt(), (1 - model.stage.schedule.alphas_cumprod).sqrt()
     carried = {name: states[name] for name in get_case(number).carried}
     silent = model.one_step_process(carried, TIMESTEP, *tables, noise=torch.zeros_like(n))
     noisy = model.one_step_process(carried, TIMESTEP, *tables, noise=n)
-    variance = posterior_variance(model.schedule.alphas_cumprod, model.schedule.alphas_cumprod_prev)[TIMESTEP].item()
+    variance = posterior_variance(model.stage.schedule.alphas_cumprod, model.stage.schedule.alphas_cumprod_prev)[
+        TIMESTEP
+    ].item()
     sigma = 0.7 * variance**0.5
     for name, expected in (("x_t_1", turning().project(n)), ("z_t_1", n)):
         if name in noisy:
@@ -296,10 +298,10 @@ def test_noise_of_the_views_is_drawn_for_each() -> None:
     generator = torch.Generator().manual_seed(3)
     model = MappedModel(turning(), eta=1.0, noise_space="instance")
     drawn = torch.randn(states["xts"].shape, generator=generator).double()
-    tables = model.schedule.alphas_cumprod.sqrt(), (1 - model.schedule.alphas_cumprod).sqrt()
-    first = model.schedule.timesteps[0]
+    tables = model.stage.schedule.alphas_cumprod.sqrt(), (1 - model.stage.schedule.alphas_cumprod).sqrt()
+    first = model.stage.schedule.timesteps[0]
     expected = model.one_step_process({"xts": states["xts"]}, first, *tables, noise=drawn)["x_t_1"]
-    state = next(model.denoise({"xts": states["xts"]}, 1, torch.Generator().manual_seed(3)))
+    state = next(model.denoise({"xts": states["xts"]}, torch.Generator().manual_seed(3)))
     assert (state.x_t_1 - expected).abs().max() < 1e-12
 
 

@@ -19,8 +19,10 @@ from tests.analytic import (
     EMBEDDINGS,
     FakeUNet,
     FakeVAE,
+    asking,
     enlarge,
     nonlinear_answer,
+    open_stage,
     text_of,
     wide_model,
     wide_options,
@@ -123,7 +125,7 @@ def test_every_step_equals_the_assignment(sd_folder: Path, cells: tuple[int, int
         x_ts = twin.crops(torch.randn(1, 4, *cells, generator=generator)[0])
     else:
         x_ts = torch.randn(count, 4, 8, 8, generator=generator)
-    times, states = [751, 501, 251, 1], list(model.generate(("a",), 9))
+    times, states = [751, 501, 251, 1], list(model.generate(asking("a"), 9))
     assert len(states) == 4
     for t, following, state in zip(times, [501, 251, 1, 0], states, strict=True):
         text, null = model.embeddings["a"], model.embeddings[""]
@@ -139,7 +141,7 @@ def test_every_step_equals_the_assignment(sd_folder: Path, cells: tuple[int, int
 
 
 def first_input(model: WideImageModel, seed: int) -> torch.Tensor:
-    next(model.generate(("a",), seed))
+    next(model.generate(asking("a"), seed))
     return torch.cat([call.x_t for call in model.denoiser.unet.calls])
 
 
@@ -171,11 +173,11 @@ def finish(sync: str, circular: bool = False, steps: int = 10) -> torch.Tensor:
     """The final canvas in float64, from one shared float64 noise."""
     options = {"window_stride": 3, "num_inference_steps": steps, "sync": sync, "circular": circular}
     model = wide_model(FakeUNet(nonlinear_answer(4), F64), (9, 20), guidance_scale=2.0, **options)
-    model.begin_stage(
-        model.latent_model.denoiser, Conditioning(text_of(1).expand(len(model.mapper), -1, -1), text_of(0))
+    open_stage(
+        model, model.latent_model.denoiser, Conditioning(text_of(1).expand(len(model.mapper), -1, -1), text_of(0))
     )
     canvas = torch.randn(1, 4, 9, 20, generator=torch.Generator().manual_seed(4), dtype=F64)
-    state = last_state(model.denoise({"xts": model.forward_mapping(canvas)}, 1, torch.Generator()))
+    state = last_state(model.denoise({"xts": model.forward_mapping(canvas)}, torch.Generator()))
     assert state.z_t_1.dtype == F64
     return state.z_t_1
 
@@ -191,10 +193,10 @@ def test_from_a_shared_start_the_cases_agree(circular: bool) -> None:
 def test_turning_the_ring_commutes_with_the_whole_run() -> None:
     options = {"window_stride": 4, "num_inference_steps": 5, "circular": True, "guidance_scale": 2.0}
     model = wide_model(FakeUNet(nonlinear_answer(4), F64), (8, 24), **options)
-    model.begin_stage(model.latent_model.denoiser, Conditioning(text_of(1).expand(6, -1, -1), text_of(0)))
+    open_stage(model, model.latent_model.denoiser, Conditioning(text_of(1).expand(6, -1, -1), text_of(0)))
     canvas = torch.randn(1, 4, 8, 24, generator=torch.Generator().manual_seed(4), dtype=F64)
     still, turned = (
-        last_state(model.denoise({"xts": model.forward_mapping(z)}, 1, torch.Generator())).z_t_1
+        last_state(model.denoise({"xts": model.forward_mapping(z)}, torch.Generator())).z_t_1
         for z in (canvas, canvas.roll(8, dims=-1))
     )
     assert (turned - still.roll(8, dims=-1)).abs().max() < 1e-9
@@ -206,7 +208,7 @@ def test_turning_the_ring_commutes_with_the_whole_run() -> None:
 def generate(seed: int = 1, prompt: str = "a", model: WideImageModel | None = None, **given) -> torch.Tensor:
     options = {"window_stride": 3, "num_inference_steps": 4, **given}
     model = model or wide_model(FakeUNet(nonlinear_answer(4)), (8, 20), **options)
-    return last_state(model.generate((prompt,), seed)).z_t_1
+    return last_state(model.generate(asking(prompt), seed)).z_t_1
 
 
 def test_a_picture_is_the_same_alone_and_as_the_last_of_many() -> None:
@@ -276,7 +278,7 @@ def test_each_tile_is_decoded_once_and_not_each_window() -> None:
     assert len(calls) == 13  # tiles of 8 cells every 6
     assert all(call.shape == (1, 4, 8, 8) for call in calls)
     model.latent_model.vae.calls.clear()
-    model.preview(last_state(model.generate(("a",), 1)))
+    model.preview(last_state(model.generate(asking("a"), 1)))
     assert len(calls) == 13
 
 
@@ -342,7 +344,7 @@ FILES = [
 def test_the_stepped_canvas_is_rendered_and_not_x0() -> None:
     """Stable Diffusion ends at abar_0, where the two differ."""
     model = wide_model(FakeUNet(nonlinear_answer(4)), (8, 20), window_stride=6, num_inference_steps=3)
-    state = last_state(model.generate(("a",), 1))
+    state = last_state(model.generate(asking("a"), 1))
     assert not torch.equal(state.z_t_1, state.z0s)
     pictures = model.render(state, FILES)
     assert list(pictures) == ["a.png", "a_0.png", "a_192.png"]
@@ -390,7 +392,7 @@ def test_windows_that_were_not_averaged_are_shown_as_they_are(circular: bool) ->
 def test_sync_none_renders_the_windows_and_not_their_mean() -> None:
     options = {"window_stride": 6, "num_inference_steps": 3, "sync": "none"}
     model = wide_model(FakeUNet(nonlinear_answer(4)), (8, 20), **options)
-    state = last_state(model.generate(("a",), 1))
+    state = last_state(model.generate(asking("a"), 1))
     strip = np.asarray(model.render(state, FILES)["a.png"])
     assert np.array_equal(strip, np.asarray(to_pil(model.decode_views(state.x_t_1))))
     averaged = np.asarray(to_pil(model.decode_canvas(state.z_t_1)))
@@ -405,7 +407,7 @@ def test_sync_none_renders_the_windows_and_not_their_mean() -> None:
 def test_nan_ends_a_picture() -> None:
     broken = FakeUNet(lambda x_t, *_: torch.full_like(x_t, float("nan")))
     model = wide_model(broken, (8, 20), num_inference_steps=2)
-    state = last_state(model.generate(("a",), 1))
+    state = last_state(model.generate(asking("a"), 1))
     with pytest.raises(ValueError, match="NaN"):
         model.render(state, FILES)
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from guidance.windows import (
-    Line,
+    Axis,
     WindowGrid,
     equal_runs,
-    extra_turns,
+    extra_steps,
     paste,
     shift_at,
     shifted_starts,
@@ -59,7 +59,7 @@ def test_the_number_of_additions_is_that_of_strides_in_a_window(monkeypatch: pyt
     monkeypatch.setattr(torch.Tensor, "add_", lambda self, *args: calls.append(args) or add(self, *args))
     for windows in (20, 2000):
         calls.clear()
-        Line(range(0, 8 * windows, 8), 64, 8 * windows + 56).add(torch.ones(windows, 64))
+        Axis(range(0, 8 * windows, 8), 64, 8 * windows + 56).add(torch.ones(windows, 64))
         assert len(calls) == 8
 
 
@@ -80,7 +80,7 @@ def test_runs_of_equal_distance(starts: list[int], runs: list[tuple[int, int, in
 
 
 def schedule(window: int, length: int, circular: bool, turns: int = 200, first: float = 0.3) -> list[list[int]]:
-    extra = extra_turns(-(-length // window), turns)
+    extra = extra_steps(-(-length // window), turns)
     return [shifted_starts(length, window, shift_at(first, turn), circular, turn in extra) for turn in range(turns)]
 
 
@@ -106,7 +106,7 @@ SPANS = (64, 65, 100, 128, 160, 192, 200, 256, 320, 384, 640, 1000, 64 * 40)
 def test_shifted_windows_cost_what_the_area_asks(height: int, width: int, circular: bool) -> None:
     turns = 25
     fewest, lines = [-(-side // 64) for side in (height, width)], sum(side > 64 for side in (height, width))
-    rows, columns = (extra_turns(count, turns, max(1, lines)) for count in fewest)
+    rows, columns = (extra_steps(count, turns, max(1, lines)) for count in fewest)
     total = 0
     for turn in range(turns):
         tops = shifted_starts(height, 64, shift_at(0.3, turn), extra=turn in rows)
@@ -117,15 +117,15 @@ def test_shifted_windows_cost_what_the_area_asks(height: int, width: int, circul
 @pytest.mark.parametrize("turns", [1, 4, 5, 12, 25, 50])
 @pytest.mark.parametrize("windows", [1, 2, 3, 6, 10, 1000])
 def test_the_last_turns_may_take_one_more_window(windows: int, turns: int) -> None:
-    extra = extra_turns(windows, turns)
+    extra = extra_steps(windows, turns)
     assert len(extra) == min(turns, windows * turns // 10)
     assert list(extra) == list(range(turns))[turns - len(extra) :]
 
 
 def borders_of(starts: list[int], window: int, length: int) -> set[int]:
     """Where what is shown of the windows begins or ends, the canvas' own ends left out."""
-    line = Line(starts, window, length)
-    shown = line.shown(torch.ones((), dtype=torch.float64))
+    line = Axis(starts, window, length)
+    shown = line.edge_mask(torch.ones((), dtype=torch.float64))
     cells = [torch.zeros(length).bool() for _ in starts]
     for start, cell, weights in zip(starts, cells, shown, strict=True):
         cell[start : start + window] = weights > 0
@@ -137,19 +137,19 @@ def borders_of(starts: list[int], window: int, length: int) -> set[int]:
 def test_no_border_stays_where_it_is(length: int) -> None:
     borders, fewest = [borders_of(starts, 64, length) for starts in schedule(64, length, False)], -(-length // 64)
     free = 2 * (fewest * 64 - length) >= 64  # else there is room to move only with one more window
-    moved = borders if free else [borders[turn] for turn in extra_turns(fewest, len(borders))]
+    moved = borders if free else [borders[turn] for turn in extra_steps(fewest, len(borders))]
     everywhere = set().union(*moved)
     assert len(moved) > 100 and len(everywhere) > 0.4 * (length - 2 * 64)
     assert all(sum(border in turn for turn in moved) < len(moved) * 0.1 for border in everywhere)
 
 
 def test_windows_at_the_ends_yield_to_those_that_move() -> None:
-    shown = Line([0, 3, 9, 13], 6, 19).shown(torch.ones((), dtype=torch.float64))
+    shown = Axis([0, 3, 9, 13], 6, 19).edge_mask(torch.ones((), dtype=torch.float64))
     assert shown.tolist() == [[1, 1, 1, 0, 0, 0], [1] * 6, [1] * 6, [0, 0, 1, 1, 1, 1]]
     for starts, window, length in (([0], 6, 6), ([0, 4], 6, 10), ([2, 8, 14], 6, 18)):  # one, two, and a ring
-        assert Line(starts, window, length).shown(torch.ones(1)).all()
+        assert Axis(starts, window, length).edge_mask(torch.ones(1)).all()
     grid = WindowGrid([0, 3, 9, 13], [0, 4], 6, 19, 10)
-    both = grid.shown(torch.ones((), dtype=torch.float64))
+    both = grid.edge_mask(torch.ones((), dtype=torch.float64))
     assert both.shape == (8, 1, 6, 6)
     assert torch.equal(both[1, 0], shown[0][:, None].expand(6, 6))
 

@@ -5,8 +5,8 @@ import sys
 from typing import NoReturn
 
 
-class UserError(Exception):
-    """A mistake of the user: the message is one sentence that says what was got, what is wanted and what to do."""
+class UserError(ValueError):
+    """A mistake of the user: the message is one sentence that says what was given, what is allowed and what to do."""
 
 
 class OneLineParser(argparse.ArgumentParser):

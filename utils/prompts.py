@@ -5,16 +5,15 @@ import itertools
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
 
-REFERENCE_HEIGHT = 512  # eval_pos counts pixels of a strip of this height
-DEFAULT_CROPS = 8
 MAX_STEM_BYTES = 180  # leaves room for "_<position>.png" and "~<number>" within the 255 bytes of a file name
+NEGATIVE = "negative_prompt"
 
 FileEntry = dict[str, Any]  # {"file", "role", and per role "prompt", "position", "view"}, as run.json lists it
 
@@ -25,12 +24,17 @@ class PictureRequest:
 
     Attributes:
         prompts: one prompt for a wide image, one per view for an ambiguous image.
-        eval_pos: left edges of a strip's crops in pixels of a 512-high strip; empty for ambiguous images, None where
-            the canvas will decide.
+        inputs: what else this picture alone is made of, as ``run.json`` keeps it: JSON values by name, such as
+            ``eval_pos`` or ``negative_prompt``; one that is None or empty counts as not given.
     """
 
     prompts: tuple[str, ...]
-    eval_pos: tuple[int, ...] | None = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Every text to encode: the prompts, and the negative one if there is one."""
+        return (*self.prompts, *filter(None, [self.inputs.get(NEGATIVE)]))
 
 
 # ---------------------------------------------------------------------------------------------- file names
@@ -42,7 +46,7 @@ def file_stem(prompt: str) -> str:
     A stem of more than ``MAX_STEM_BYTES`` bytes is cut and ends in ``~`` and eight hexadecimal digits of its hash.
     """
     stem = re.sub(r"[^\w .,'()&+!-]", "_", unicodedata.normalize("NFC", prompt)).replace(" ", "_")
-    return _shorten(stem.strip(".") or "_")
+    return shorten(stem.strip(".") or "_")
 
 
 def prompt_from_stem(stem: str) -> str:
@@ -50,43 +54,12 @@ def prompt_from_stem(stem: str) -> str:
     return stem.replace("_", " ")
 
 
-def _shorten(stem: str) -> str:
+def shorten(stem: str) -> str:
+    """Return a stem that leaves room for endings: cut after ``MAX_STEM_BYTES`` bytes, ``~`` and a hash at its end."""
     data = stem.encode("utf-8", "replace")
     if len(data) <= MAX_STEM_BYTES:
         return stem
     return f"{data[: MAX_STEM_BYTES - 9].decode('utf-8', 'ignore')}~{hashlib.sha256(data).hexdigest()[:8]}"
-
-
-def wide_files(request: PictureRequest, suffix: str) -> list[FileEntry]:
-    """List the files of a wide image: the strip, then its crops."""
-    prompt, stem = request.prompts[0], file_stem(request.prompts[0]) + suffix
-    crops = [
-        {"file": f"{stem}_{position}.png", "role": "crop", "prompt": prompt, "position": position}
-        for position in request.eval_pos
-    ]
-    return [{"file": f"{stem}.png", "role": "strip", "prompt": prompt}, *crops]
-
-
-def ambiguous_files(request: PictureRequest, suffix: str, held: int = 0, whole: bool = False) -> list[FileEntry]:
-    """List the files of an ambiguous image: one per view, named by the view's prompt, then all side by side.
-
-    Args:
-        request, suffix: as for every app.
-        held: number of views, the first ones, that have no prompt.
-        whole: the views are components; the picture that they sum to is a file of its own.
-    """
-    stems: list[str] = []
-    for index, prompt in enumerate(request.prompts):
-        stem = file_stem(prompt)
-        repeated = stem.casefold() in (other.casefold() for other in stems)
-        stems.append(f"{stem}~view{index}" if repeated else stem)
-    views = [
-        {"file": f"{stem}{suffix}.png", "role": "view", "prompt": prompt, "view": index}
-        for index, (stem, prompt) in enumerate(zip(stems, request.prompts, strict=True), start=held)
-    ]
-    joined = _shorten("-".join(stem + suffix for stem in stems) + ("" if len(stems) > 1 else "-views"))
-    parts = [{"file": f"{_shorten(joined + '-whole')}.png", "role": "whole"}] if whole else []
-    return [*views, *parts, {"file": f"{joined}.png", "role": "side_by_side"}]
 
 
 def unique_files(list_files: Callable[[str], list[FileEntry]], taken: set[str]) -> list[FileEntry]:
@@ -109,51 +82,54 @@ def _names(files: list[FileEntry]) -> set[str]:
 # ---------------------------------------------------------------------------------------------- prompts files
 
 
-def read_wide_prompts(path: Path) -> dict[str, dict[str, Any]]:
-    """Read ``{name: {"prompt": str, "eval_pos": [int, ...] (optional)}}``.
+class Entries(dict[str, dict[str, Any]]):
+    """The entries of a prompts file by name.
+
+    Attributes:
+        path, text: the file and what it holds.
+    """
+
+    def __init__(self, path: Path, text: str, entries: Mapping[str, Any]):
+        super().__init__(entries)
+        self.path, self.text = path, text
+
+    def place(self, name: str) -> str:
+        """Say where in the file an entry stands."""
+        return _place(self.path, self.text, name)
+
+
+def read_entries(
+    path: Path, fields_of: Callable[[Mapping[str, Any]], tuple[Sequence[str], Sequence[str]]], app: str
+) -> Entries:
+    """Read ``{name: {field: value, ...}}``; every field of text, and ``negative_prompt`` in any entry.
+
+    Args:
+        path: JSON file.
+        fields_of: an entry -> the fields of text that it must have, and those that it may have besides, which the
+            caller checks.
+        app: whose prompts these are to be, for messages.
 
     Raises:
         UserError: unreadable, malformed, empty, a name twice, a missing or wrongly typed field (with line and column).
     """
-    text, entries = _read_entries(path)
+    text, content = _read_json(path)
+    entries = Entries(path, text, content)
     for name, fields in entries.items():
-        _check_object(path, text, name, fields, ("prompt",))
-        _check_fields(path, text, name, fields, required={"prompt"}, allowed={"prompt", "eval_pos"})
-        positions = fields.get("eval_pos", [])
-        if not isinstance(positions, list) or not all(type(position) is int for position in positions):
-            raise UserError(f"{_place(path, text, name)}: eval_pos of {name!r} must be a list of whole numbers.")
+        if not isinstance(fields, dict):
+            needed = ", ".join(fields_of({})[0])
+            raise UserError(f"{entries.place(name)}: the entry {name!r} must be an object with {needed}.")
+        required, optional = fields_of(fields)
+        _check_fields(entries, name, required, optional, app)
     return entries
 
 
-def read_ambiguous_prompts(path: Path, held: bool = False) -> dict[str, dict[str, str]]:
-    """Read ``{name: {"canonical_prompt": str, "instance_prompt": str, "instance_prompt_2": str, ...}}``.
-
-    The canonical prompt belongs to the first view, the others in their order to the following ones.
-
-    Args:
-        path: JSON file.
-        held: a photograph stands for the first view, and there is no canonical prompt.
-
-    Raises:
-        UserError: as :func:`read_wide_prompts`.
-    """
-    text, entries = _read_entries(path)
-    for name, fields in entries.items():
-        needed = ("instance_prompt",) if held else ("canonical_prompt", "instance_prompt")
-        _check_object(path, text, name, fields, needed)
-        others = len(fields) - (not held or "canonical_prompt" in fields)
-        names = [*needed, *(f"instance_prompt_{i}" for i in range(2, others + 1))]
-        _check_fields(path, text, name, fields, required=set(names), allowed=set(names))
-    return entries
+def negative_prompt_of(entry: Mapping[str, Any], default: str | None) -> dict[str, str]:
+    """Return the negative prompt of an entry, else the default, as an input of a request; empty where there is none."""
+    negative = entry.get(NEGATIVE, default)
+    return {} if negative is None else {NEGATIVE: negative}
 
 
-def ambiguous_prompts(fields: dict[str, str]) -> tuple[str, ...]:
-    """Return the prompts of one entry of :func:`read_ambiguous_prompts` in the order of the views."""
-    others = [f"instance_prompt_{index}" for index in range(2, len(fields) + 1)]
-    return tuple(fields[name] for name in ("canonical_prompt", "instance_prompt", *others) if name in fields)
-
-
-def _read_entries(path: Path) -> tuple[str, dict[str, Any]]:
+def _read_json(path: Path) -> tuple[str, dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -182,25 +158,23 @@ def _without_duplicates(path: Path, text: str, pairs: list[tuple[str, Any]]) -> 
     return dict(pairs)
 
 
-def _check_object(path: Path, text: str, name: str, fields: Any, needed: Sequence[str]) -> None:
-    if not isinstance(fields, dict):
-        raise UserError(f"{_place(path, text, name)}: the entry {name!r} must be an object with {', '.join(needed)}.")
-
-
-def _check_fields(
-    path: Path, text: str, name: str, fields: dict[str, Any], required: set[str], allowed: set[str]
-) -> None:
-    place = _place(path, text, name)
-    if missing := sorted(required - set(fields)):
-        raise UserError(f"{place}: the entry {name!r} lacks {', '.join(missing)}.")
-    if unknown := sorted(set(fields) - allowed):
-        known = ", ".join(sorted(allowed))
-        raise UserError(f"{place}: the entry {name!r} has the unknown field {unknown[0]!r}; known: {known}.")
-    for field in sorted(required):
-        if not isinstance(fields[field], str) or not fields[field].strip():
-            raise UserError(f"{place}: {field} of {name!r} must be a text that is not empty.")
-        if not _is_unicode(fields[field]):
-            raise UserError(f"{place}: {field} of {name!r} holds half a character (a lone surrogate): correct it.")
+def _check_fields(entries: Entries, name: str, required: Sequence[str], optional: Sequence[str], app: str) -> None:
+    fields, place = entries[name], entries.place(name)
+    if missing := sorted(set(required) - set(fields)):
+        there = ", ".join(fields) or "nothing"
+        raise UserError(
+            f"{place}: the entry {name!r} lacks {', '.join(missing)}, which --app {app} needs; it has {there}: "
+            "correct it, or give the app that this file belongs to."
+        )
+    known = sorted({*required, *optional, NEGATIVE})
+    if unknown := sorted(set(fields) - set(known)):
+        raise UserError(f"{place}: the entry {name!r} has the unknown field {unknown[0]!r}; known: {', '.join(known)}.")
+    for field_name in sorted({*required, *({NEGATIVE} & fields.keys())}):
+        text = fields[field_name]
+        if not isinstance(text, str) or not text.strip():
+            raise UserError(f"{place}: {field_name} of {name!r} must be a text that is not empty.")
+        if not _is_unicode(text):
+            raise UserError(f"{place}: {field_name} of {name!r} holds half a character (a lone surrogate): correct it.")
 
 
 def _place(path: Path, text: str, name: str, last: bool = False) -> str:
@@ -227,40 +201,6 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def strip_positions(height: int, width: int) -> tuple[int, ...]:
-    """Return the default crops of a canvas in pixels: 8 left edges, evenly spread, counted at 512 px height."""
-    if width < height:
-        return ()
-    last = _last_position(height, width)
-    return tuple(sorted({round(last * index / (DEFAULT_CROPS - 1)) for index in range(DEFAULT_CROPS)}))
-
-
-def check_positions(positions: Iterable[int], height: int, width: int, prompt: str) -> None:
-    """Check the crops of a prompt's strip against a canvas in pixels.
-
-    Raises:
-        UserError: a crop would leave the strip, stands twice, or the canvas is higher than wide.
-    """
-    positions = list(positions)
-    if positions and width < height:
-        raise UserError(f"eval_pos cuts squares, the canvas {height}x{width} is higher than wide: leave it out.")
-    last = _last_position(height, width)
-    for position in positions:
-        if not 0 <= position <= last:
-            raise UserError(
-                f"eval_pos {position} of {_quote(prompt)} is outside the strip {height}x{width}: give 0 to {last} "
-                f"(left edges, counted in pixels of a {REFERENCE_HEIGHT}-high strip)."
-            )
-    if len(set(positions)) != len(positions):
-        raise UserError(
-            f"eval_pos of {_quote(prompt)} has a position twice ({' '.join(map(str, positions))}): give each once."
-        )
-
-
-def _last_position(height: int, width: int) -> int:
-    return (width - height) * REFERENCE_HEIGHT // height
-
-
 def unknown_words(prompt: str, words: dict[str, list[str]]) -> list[str]:
     """Return the words of a prompt that a model with a closed vocabulary does not know.
 
@@ -282,7 +222,7 @@ def unknown_words(prompt: str, words: dict[str, list[str]]) -> list[str]:
         tokens = tokens[len(phrase.split()) if phrase else 1 :]
     if not has_subject:
         raise UserError(
-            f"the embedded model knows none of what {_quote(prompt)} asks for; it draws: "
+            f"the embedded model knows none of what {quote(prompt)} asks for; it draws: "
             f"{', '.join(words['subjects'])}; as: {', '.join(words['styles'])}. "
             "For anything else take the pretrained model (--model sd or deepfloyd)."
         )
@@ -294,5 +234,6 @@ def _phrases(tokens: Sequence[str]) -> list[str]:
     return [" ".join(tokens[:length]) for length in range(min(3, len(tokens)), 0, -1)]
 
 
-def _quote(prompt: str) -> str:
+def quote(prompt: str) -> str:
+    """Return a prompt in quotation marks, cut where it is long."""
     return repr(prompt if len(prompt) <= 80 else prompt[:77] + "...")

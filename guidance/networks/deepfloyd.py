@@ -39,6 +39,14 @@ class PixelStage:
     embeddings: ClassVar[None] = None  # it reads T5's, which all of its cascade share
 
     @property
+    def threshold(self) -> tuple[float, float] | None:
+        """Ratio and maximum of the dynamic thresholding of x0, where the scheduler's configuration asks for it."""
+        config = self.denoiser.scheduler_config
+        if not config.get("thresholding", False):
+            return None
+        return config.get("dynamic_thresholding_ratio", 0.995), config.get("sample_max_value", 1.0)
+
+    @property
     def networks(self) -> list[torch.nn.Module]:
         """What is in memory while it runs, in the order of its turns."""
         return [self.denoiser.unet]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionUpscalePipeline, UNet2DConditionModel
@@ -32,6 +33,8 @@ class LatentUpscaler:
     space: LatentSpace
     noising_alphas_cumprod: torch.Tensor
     embeddings: dict[str, torch.Tensor]
+
+    threshold: ClassVar[None] = None  # a bound of pixels says nothing of latents
 
     @property
     def networks(self) -> list[torch.nn.Module]:

@@ -5,12 +5,12 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from accelerate import PartialState, cpu_offload_with_hook
 
 from utils.errors import UserError
-from utils.options import Options
 
 COMPILERS = ("g++", "clang++", "cl")
 PROCESS_TIMEOUT = datetime.timedelta(hours=12)  # how long processes wait for each other: a batch may be long
@@ -20,6 +20,23 @@ ALLOWED_DTYPES = {
     "cuda": ("float16", "bfloat16", "float32"),
     "xpu": ("bfloat16", "float16", "float32"),
 }  # the first is what --dtype auto takes, but see _auto_dtype
+
+
+class RuntimeOptions(Protocol):
+    """The options that decide where and how networks run."""
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def gpu(self) -> int | None: ...
+    @property
+    def offload(self) -> bool: ...
+    @property
+    def compile(self) -> bool: ...
+    @property
+    def variant(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +58,7 @@ class Runtime:
     compile: bool = False
 
     @classmethod
-    def from_options(cls, options: Options, state: PartialState) -> "Runtime":
+    def from_options(cls, options: RuntimeOptions, state: PartialState) -> "Runtime":
         """Choose device and dtype for this process.
 
         Raises:
@@ -83,9 +100,13 @@ class Runtime:
                 hook.hook.prev_module_hook = before
 
 
-def process_state(options: Options) -> PartialState:
-    """Join the other processes of a launch, if there are any; on machines without CUDA or XPU they talk over gloo."""
-    cpu = options.device == "cpu" or not (torch.cuda.is_available() or torch.xpu.is_available())
+def process_state(device: str) -> PartialState:
+    """Join the other processes of a launch, if there are any; on machines without CUDA or XPU they talk over gloo.
+
+    Args:
+        device: as ``--device`` takes it.
+    """
+    cpu = device == "cpu" or not (torch.cuda.is_available() or torch.xpu.is_available())
     return PartialState(cpu=cpu, timeout=PROCESS_TIMEOUT)
 
 
@@ -109,7 +130,7 @@ def _auto_dtype(device: torch.device) -> str:
     return "bfloat16" if device.type == "cpu" and has_bfloat16_units() else ALLOWED_DTYPES[device.type][0]
 
 
-def _choose_device(options: Options, state: PartialState) -> torch.device:
+def _choose_device(options: RuntimeOptions, state: PartialState) -> torch.device:
     present = {
         "cuda": torch.cuda.is_available(),
         "xpu": torch.xpu.is_available(),

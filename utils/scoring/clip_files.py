@@ -39,6 +39,11 @@ class ClipSource:
     is_tiny: bool = False
 
     @property
+    def title(self) -> str:
+        """What ``run.json`` calls this model, the same on every machine."""
+        return TINY if self.is_tiny else f"{self.model} {self.pretrained}"
+
+    @property
     def sha256(self) -> str:
         """The hash of the weights file, in hexadecimal digits."""
         return sha256(self.weights)
