@@ -2,7 +2,13 @@
 
 import argparse
 import sys
-from typing import NoReturn
+from types import TracebackType
+from typing import TYPE_CHECKING, NoReturn
+
+from utils.console import complain, say
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 
 class UserError(ValueError):
@@ -13,7 +19,14 @@ class OneLineParser(argparse.ArgumentParser):
     """A parser that ends bad input with one sentence and exit code 2, without the usage text."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+        exit_with(self.prog, UserError(message))
+
+    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
+        """Print the help to ``file``, or to stdout, whatever becomes of that."""
+        if file is not None:
+            super().print_help(file)
+        else:
+            say(self.format_help().rstrip("\n"))
 
 
 def exit_with(program: str, error: UserError) -> NoReturn:
@@ -26,5 +39,17 @@ def exit_with(program: str, error: UserError) -> NoReturn:
     Raises:
         SystemExit: always, with code 2.
     """
-    print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+    complain(f"{program}: error: {' '.join(str(error).split())}")
     sys.exit(2)
+
+
+def tell_interrupts(program: str) -> None:
+    """From now on, end with one line and exit code 130 where Ctrl-C meets nothing that handles it, as in an import."""
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            complain(f"{program}: stopped")
+            sys.exit(130)
+        sys.__excepthook__(kind, error, trace)
+
+    sys.excepthook = hook

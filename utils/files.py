@@ -44,6 +44,22 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, (text + "\n").encode("utf-8", errors="backslashreplace"))
 
 
+def is_file(path: Path) -> bool:
+    """Return whether a path names a regular file; one that no file can have, such as a name too long, does not."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Return whether what is written to ``path`` would lie in ``folder`` or deeper, links on the way resolved.
+
+    A link in the place of the file itself counts as the file: :func:`write_atomic` replaces it.
+    """
+    return path.parent.resolve().is_relative_to(folder.resolve())
+
+
 def sha256(path: Path) -> str:
     """Return the hash of a file's bytes in hexadecimal digits.
 

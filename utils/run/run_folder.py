@@ -4,25 +4,36 @@
 that was stopped goes on where it was.
 """
 
-import datetime
-import importlib.metadata
 import itertools
 import json
 import os
-import platform
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from filelock import FileLock
 
 from utils.errors import UserError
-from utils.files import write_json
-from utils.prompts import FileEntry, PictureRequest, unique_files
+from utils.files import is_file, is_inside, write_json
+from utils.prompts import PictureRequest, unique_files
+from utils.provenance import environment
+from utils.run.run_record import (
+    FILE,
+    OWN_FIELDS,
+    VERSION,
+    FileEntry,
+    PictureEntry,
+    RunRecord,
+    check_record,
+    first_seed,
+    given,
+    inputs_of,
+    read_record,
+)
 
-PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "numpy", "pillow", "safetensors")
-Picture = dict[str, Any]  # an entry of run.json's "pictures"
+ANIMATION = "animation"  # role of the files that are made from the others
+MADE_ANEW = ("permutations",)  # parts of the header that a folder does not pin
 
 
 class RunFolder:
@@ -35,7 +46,7 @@ class RunFolder:
             ``permutations``.
     """
 
-    def __init__(self, path: Path, header: dict[str, Any]):
+    def __init__(self, path: Path, header: Mapping[str, Any]):
         self.path = path
         self.header = json.loads(json.dumps(header))  # as it will be read back: tuples become lists
 
@@ -47,15 +58,11 @@ class RunFolder:
             UserError: no such folder, no ``run.json`` in it, or one that is damaged.
         """
         folder = cls(path, {})
-        if not folder._file.is_file():
+        if not is_file(path / FILE):
             raise UserError(f"{path} holds no run.json: give a folder that main.py made.")
-        content = folder._read()
+        content = folder.read()
         folder.header = {name: value for name, value in content.items() if name not in ("sessions", "pictures")}
         return folder
-
-    @property
-    def _file(self) -> Path:
-        return self.path / "run.json"
 
     def check(self) -> None:
         """Check that the folder can take this run; writes nothing.
@@ -65,8 +72,16 @@ class RunFolder:
         """
         if not _is_writable(self.path):
             raise UserError(f"the output folder {self.path} cannot be written: choose another --save_top_dir or --tag.")
-        if self._file.exists():
-            self._check_same(self._read())
+        if (self.path / FILE).exists():
+            self._check_same(self.read())
+
+    def read(self) -> RunRecord:
+        """Return what ``run.json`` says, checked.
+
+        Raises:
+            UserError: it cannot be read, or is damaged.
+        """
+        return read_record(self.path / FILE, "mend it, or choose another folder")
 
     def open(
         self,
@@ -74,7 +89,7 @@ class RunFolder:
         list_files: Callable[[PictureRequest, str], list[FileEntry]],
         device: str,
         seeds: Sequence[int],
-    ) -> list[Picture]:
+    ) -> list[PictureEntry]:
         """Create the folder or go on in it, enter the requested pictures, and return those that are not finished.
 
         Args:
@@ -89,51 +104,93 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with self._lock():
-                content = self._read() if self._file.exists() else {**self.header, "sessions": [], "pictures": []}
+                content = self.read() if (self.path / FILE).exists() else self._empty()
                 self._check_same(content)
-                content.update({name: self.header[name] for name in {"permutations"} & self.header.keys()})
+                content |= {name: self.header[name] for name in MADE_ANEW if name in self.header}
                 _enter_session(content, device)
                 wanted = list(itertools.product(requests, seeds))
                 pictures = self._enter(content["pictures"], wanted, list_files)
-                write_json(self._file, content)
+                check_record(content)
+                write_json(self.path / FILE, content)
         except OSError as error:
             reason = error.strerror or error
             raise UserError(f"the output folder {self.path} cannot be written ({reason}): choose another.") from error
         return [picture for picture in pictures if not self._is_finished(picture)]
 
-    def record(self, picture: Picture, **fields: Any) -> None:
-        """Write new fields of a picture, such as ``status``, into ``run.json``."""
-        with self._lock():
-            content = self._read()
-            next(entry for entry in content["pictures"] if entry["name"] == picture["name"]).update(fields)
-            write_json(self._file, content)
+    def record(self, picture: PictureEntry, **fields: Any) -> None:
+        """Write new fields of a picture, such as ``status``, into ``run.json``.
 
-    def finished(self) -> list[Picture]:
+        Raises:
+            UserError: ``run.json`` is gone or damaged, or no longer lists the picture.
+            OSError: it cannot be written.
+        """
+        if not fields.keys() <= OWN_FIELDS:
+            raise ValueError(f"{sorted(fields.keys() - OWN_FIELDS)} are no fields of a picture")
+        with self._changing(picture) as entry:
+            entry.update(cast(PictureEntry, fields))
+
+    def add_file(self, picture: PictureEntry, file: FileEntry) -> None:
+        """List one more file of a picture in ``run.json``; a file of the same name is listed once.
+
+        Raises:
+            UserError, OSError: as :meth:`record`.
+        """
+        with self._changing(picture) as entry:
+            if file["file"] not in [other["file"] for other in entry["files"]]:
+                entry["files"].append(file)
+
+    def finished(self) -> list[PictureEntry]:
         """Return all pictures of the folder that are done and have all their files."""
-        return [picture for picture in self._read()["pictures"] if self._is_finished(picture)]
+        return [picture for picture in self.read()["pictures"] if self._is_finished(picture)]
 
-    def add_file(self, picture: Picture, entry: FileEntry) -> None:
-        """List one more file of a picture in ``run.json``; a file of the same name is listed once."""
-        with self._lock():
-            content = self._read()
-            files = next(one for one in content["pictures"] if one["name"] == picture["name"])["files"]
-            if entry["file"] not in [other["file"] for other in files]:
-                files.append(entry)
-                write_json(self._file, content)
+    def make_previews(self, picture: PictureEntry, part: str = "") -> Path:
+        """Create the folder for the previews of a picture, ``previews/<name>`` or ``previews/<name>/<part>``.
+
+        Raises:
+            UserError: a link leads elsewhere.
+            OSError: it cannot be created.
+        """
+        path = self.path / "previews" / picture["name"] / part
+        if not is_inside(path / "preview", self.path):
+            raise UserError(f"{path} lies outside of {self.path}, a link leads there: remove the link.")
+        path.mkdir(parents=True, exist_ok=True)
+        return path
 
     def _lock(self) -> FileLock:
-        return FileLock(self.path / ".run.lock")
+        path = self.path / ".run.lock"
+        if path.is_symlink():
+            raise UserError(f"{path} is a link, and the lock of this folder belongs there: remove the link.")
+        return FileLock(path)
+
+    def _empty(self) -> RunRecord:
+        return cast(RunRecord, {"version": VERSION, **self.header, "sessions": [], "pictures": []})
+
+    @contextmanager
+    def _changing(self, picture: PictureEntry) -> Iterator[PictureEntry]:
+        """Give a picture's entry to be changed; it is written when the block ends."""
+        path = self.path / FILE
+        lost = f"the picture {picture['name']} was not saved: {path}"
+        remedy = "put it back, and give the same command again"
+        if not is_file(path):  # before the lock, which would make the folder anew
+            raise UserError(f"{lost} was moved or deleted during this run: {remedy}.")
+        with self._lock():
+            content = read_record(path, f"{picture['name']} was not saved; {remedy}")
+            entry = next((one for one in content["pictures"] if one["name"] == picture["name"]), None)
+            if entry is None:
+                raise UserError(f"{lost} no longer lists it, it was changed during this run: {remedy}.")
+            yield entry
+            write_json(path, content)
 
     def _enter(
         self,
-        pictures: list[Picture],
+        pictures: list[PictureEntry],
         wanted: Sequence[tuple[PictureRequest, int]],
         list_files: Callable[[PictureRequest, str], list[FileEntry]],
-    ) -> list[Picture]:
+    ) -> list[PictureEntry]:
         """Return the wanted entries; those that are new are appended to ``pictures`` with files of their own."""
         known = list(pictures)
         taken = {entry["file"].casefold() for picture in known for entry in picture["files"]}
-        mine: list[Picture] = []
+        mine: list[PictureEntry] = []
         for request, seed in wanted:
             picture = next((entry for entry in known if _is_same(entry, request, seed)), None)
             if picture is None:
@@ -146,29 +203,19 @@ class RunFolder:
             mine.append(picture)
         return mine
 
-    def _is_finished(self, picture: Picture) -> bool:
-        pictures = [entry for entry in picture["files"] if entry["role"] != "animation"]  # made from the others
-        files_here = all((self.path / entry["file"]).exists() for entry in pictures)
-        return picture["status"] == "done" and files_here
+    def _is_finished(self, picture: PictureEntry) -> bool:
+        files = [entry["file"] for entry in picture["files"] if entry["role"] != ANIMATION]
+        return picture["status"] == "done" and all((self.path / file).exists() for file in files)
 
     def _check_free(self, files: list[FileEntry]) -> None:
         for entry in files:
-            if (self.path / entry["file"]).exists():
+            if os.path.lexists(self.path / entry["file"]):
                 raise UserError(
                     f"{self.path / entry['file']} exists and is not in the folder's run.json: nothing is overwritten; "
                     "move it away or choose another --tag."
                 )
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            content = json.loads(self._file.read_text(encoding="utf-8"))
-            _check_shape(content)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UserError(f"{self._file} cannot be read ({reason}): mend it, or choose another folder.") from error
-        return content
-
-    def _check_same(self, content: dict[str, Any]) -> None:
+    def _check_same(self, content: RunRecord) -> None:
         before, now = _flatten(content), _flatten(self.header)
         differing = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
         if "--app" in differing:
@@ -176,6 +223,11 @@ class RunFolder:
         if differing:
             shown = "; ".join(f"{name}: there {before.get(name)!r}, now {now.get(name)!r}" for name in differing)
             raise UserError(f"{self.path} was made with other options ({shown}): choose another --tag.")
+
+
+def request_of(picture: PictureEntry) -> PictureRequest:
+    """Return what was asked for when a picture was entered."""
+    return PictureRequest(tuple(picture["prompts"]), inputs_of(picture))
 
 
 def _is_writable(path: Path) -> bool:
@@ -187,17 +239,7 @@ def _is_writable(path: Path) -> bool:
     return parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)
 
 
-def _check_shape(content: dict[str, Any]) -> None:
-    """Touch everything in a ``run.json`` that this module goes by: KeyError, TypeError or AttributeError if damaged."""
-    _flatten(content)
-    for session in content["sessions"]:
-        session.items()
-    for picture in content["pictures"]:
-        _ = [picture[name] for name in ("name", "prompts", "eval_pos", "status")], _first_seed(picture)
-        _ = [(entry["file"].casefold(), entry["role"]) for entry in picture["files"]]
-
-
-def _flatten(header: dict[str, Any]) -> dict[str, Any]:
+def _flatten(header: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must agree between runs into one folder, by the name a user knows it by."""
     options = {f"--{name}": value for name, value in header["options"].items()}
     models = {
@@ -214,49 +256,22 @@ def _flatten(header: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _new_entry(request: PictureRequest, files: list[FileEntry], seed: int) -> Picture:
-    return {
-        "name": Path(files[0]["file"]).stem,
-        "prompts": list(request.prompts),
-        "eval_pos": list(request.eval_pos),
-        "seed": seed,
-        "status": "pending",
-        "files": files,
-    }
+def _new_entry(request: PictureRequest, files: list[FileEntry], seed: int) -> PictureEntry:
+    inputs = given(request.inputs)
+    if not inputs.keys().isdisjoint(OWN_FIELDS):
+        raise ValueError(f"inputs of a request may not be called {', '.join(sorted(inputs.keys() & OWN_FIELDS))}")
+    own = {"seed": seed, "status": "pending", "files": files}
+    name = Path(files[0]["file"]).stem
+    return cast(PictureEntry, {"name": name, "prompts": list(request.prompts), **inputs, **own})
 
 
-def _enter_session(content: dict[str, Any], device: str) -> None:
+def _enter_session(content: RunRecord, device: str) -> None:
     """Note who works in the folder, unless the last session was the same but for its time."""
-    session = {**_environment(), "device": device}
+    session = {**environment(), "device": device}
     if not content["sessions"] or {**content["sessions"][-1], "started": ""} != {**session, "started": ""}:
         content["sessions"].append(session)
 
 
-def _is_same(picture: Picture, request: PictureRequest, seed: int) -> bool:
-    wanted = list(request.prompts), list(request.eval_pos), seed
-    return (picture["prompts"], picture["eval_pos"], _first_seed(picture)) == wanted
-
-
-def _first_seed(picture: Picture) -> int:
-    """Return the seed that was asked for; where the best of several samples is kept, ``seed`` is the best one's."""
-    return (picture.get("samples") or [picture])[0]["seed"]
-
-
-def _environment() -> dict[str, Any]:
-    """Return what a reader needs to repeat a picture besides the options: versions and the state of the code."""
-    return {
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "git_revision": _git_revision(),
-    }
-
-
-def _git_revision() -> str | None:
-    """Return the commit of this code, with ``-dirty`` if files differ from it; None outside a git checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return result.stdout.strip()
+def _is_same(picture: PictureEntry, request: PictureRequest, seed: int) -> bool:
+    wanted = list(request.prompts), given(request.inputs), seed
+    return (picture["prompts"], inputs_of(picture), first_seed(picture)) == wanted
