@@ -19,8 +19,8 @@ from utils.console import complain, say
 from utils.errors import UserError, exit_with
 from utils.options import Given
 from utils.run.progress import Progress
-from utils.run.run_folder import RunFolder
-from utils.run.run_record import PictureEntry, request_of
+from utils.run.run_folder import RunFolder, request_of
+from utils.run.run_record import PictureEntry
 
 if TYPE_CHECKING:
     from accelerate import PartialState

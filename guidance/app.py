@@ -15,13 +15,13 @@ from utils.prompts import FileEntry, PictureRequest
 if TYPE_CHECKING:
     import torch
     from PIL import Image
-    from utils.run.run_record import PictureEntry, RunRecord
 
     from guidance.base_model import StepState
     from utils.animation.movie import Movie
     from utils.models.model_source import ModelSource
     from utils.models.runtime import Runtime
     from utils.options import Given
+    from utils.run.run_record import PictureEntry, RunRecord
     from utils.scoring.clip_model import ClipScorer
     from utils.scoring.eval_plan import NamingRule
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from guidance.base_model import StepState
     from utils.models.runtime import Runtime
+    from utils.scoring.clip_model import ClipScorer
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
+from utils.run.run_record import FileEntry
 
 MAX_STEM_BYTES = 180  # leaves room for "_<position>.png" and "~<number>" within the 255 bytes of a file name
 NEGATIVE = "negative_prompt"
-
-FileEntry = dict[str, Any]  # {"file", "role", and per role "prompt", "position", "view"}, as run.json lists it
 
 
 @dataclass(frozen=True)

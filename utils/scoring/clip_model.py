@@ -11,6 +11,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.scoring.clip_files import LOCAL_PREFIX, ClipSource
+from utils.scoring.clip_score import cosine_matrix
 
 if TYPE_CHECKING:
     import torch
@@ -66,6 +67,11 @@ class ClipScorer:
         batches = [list(prompts[start : start + batch_size]) for start in range(0, len(prompts), batch_size)]
         with torch.inference_mode():
             return np.concatenate([self.model.encode_text(self.tokenize(batch)).numpy() for batch in batches])
+
+    def cosines(self, pictures: "Sequence[tuple[Image.Image, str]]") -> np.ndarray:
+        """Return the cosine of every RGB picture with its own prompt, ``[N]`` in [-1, 1]."""
+        images = self.image_features(self.prepare(image) for image, _ in pictures)
+        return np.diag(cosine_matrix(images, self.text_features([prompt for _, prompt in pictures])))
 
 
 def _load_model(source: ClipSource) -> "torch.nn.Module":
