@@ -5,6 +5,7 @@ python main.py --app ambiguous_image --tag ambiguous_image
 python main.py --app wide_image --prompts_file data/wide_image_prompts.json --tag wide_images
 """
 
+import functools
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +18,8 @@ from utils.errors import UserError, exit_with
 from utils.models.model_source import ModelSource, open_source
 from utils.options import Options, parse_options
 from utils.prompts import PictureRequest
-from utils.run.run_folder import Picture, RunFolder
+from utils.run.run_folder import RunFolder
+from utils.run.run_record import PictureEntry
 from utils.scoring.clip_files import DEFAULT_REPOSITORY, TINY, WEIGHT_FILES, ClipSource, find_clip
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from guidance.base_model import BaseModel
     from utils.models.runtime import Runtime
-    from utils.scoring.best_of import Sample
+    from utils.run.writer import Sample
     from utils.scoring.clip_model import ClipScorer
 
 
@@ -242,7 +244,7 @@ def make_pictures(
     model: "BaseModel",
     scorer: "ClipScorer | None",
     folder: RunFolder,
-    todo: list[Picture],
+    todo: list[PictureEntry],
     options: Options,
     state: "PartialState",
 ) -> dict[str, str]:
@@ -267,7 +269,7 @@ def make_pictures(
 
 
 def make_picture(
-    model: "BaseModel", scorer: "ClipScorer | None", folder: RunFolder, picture: Picture, options: Options
+    model: "BaseModel", scorer: "ClipScorer | None", folder: RunFolder, picture: PictureEntry, options: Options
 ) -> tuple["Sample", dict[str, Any]]:
     """Make one picture in memory; with a scorer it is the best of all samples.
 
@@ -275,34 +277,34 @@ def make_picture(
         The picture, and what to record of the choice: ``seed`` of the best and ``samples``, the seeds with their
         scores, if there was a choice.
     """
-    from utils.scoring.best_of import choose_best
+    from utils.scoring.best_of import choose_best, strip_score, views_score
 
     if scorer is None:
         return make_sample(model, folder, picture, picture["seed"], options), {}
     samples = (make_sample(model, folder, picture, seed, options) for seed in options.seeds)
-    best, scores = choose_best(scorer, samples, picture["files"])
+    score = {"wide_image": strip_score, "ambiguous_image": views_score}[options.app]
+    best, scores = choose_best(functools.partial(score, scorer), samples, picture["files"])
     return best, {"seed": best.seed, "samples": scores}
 
 
-def make_sample(model: "BaseModel", folder: RunFolder, picture: Picture, seed: int, options: Options) -> "Sample":
+def make_sample(model: "BaseModel", folder: RunFolder, picture: PictureEntry, seed: int, options: Options) -> "Sample":
     """Make one picture in memory; previews go to ``previews/`` where no score counts them."""
     from safetensors.torch import save
     from tqdm import tqdm
 
     from utils.images import save_png
-    from utils.scoring.best_of import Sample
+    from utils.run.writer import Sample
 
-    previews = folder.path / "previews" / picture["name"] / (f"seed_{seed}" if options.keep_best else "")
     bar = tqdm(desc=picture["name"][:40], unit="step", leave=False)
     for state in model.generate(tuple(picture["prompts"]), seed):
         bar.reset(state.steps) if state.step == 1 else None
         bar.update()
         if options.log_step and state.step % options.log_step == 0:
-            previews.mkdir(parents=True, exist_ok=True)
+            previews = folder.make_previews(picture, f"seed_{seed}" if options.keep_best else "")
             save_png(previews / f"stage_{state.stage}_step_{state.step:04d}.png", model.preview(state))
     bar.close()
-    latents = save(model.latents()) if options.save_latents else b""
-    return Sample(seed, model.render(state, picture["files"]), latents)
+    latents = {entry["file"]: save(model.latents()) for entry in picture["files"] if entry["role"] == "latents"}
+    return Sample(seed, {**model.render(state, picture["files"]), **latents})
 
 
 if __name__ == "__main__":

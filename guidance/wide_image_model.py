@@ -13,11 +13,10 @@ from guidance.networks.denoisers import Conditioning
 from guidance.networks.stable_diffusion import LatentModel, load_stable_diffusion
 from guidance.synchronization import ALONE
 from guidance.windows import Window, WindowGrid, extra_turns, paste, shift_at, shifted_starts, window_starts
-from utils.images import to_pil, to_unit_range
+from utils.images import crop_strip, to_pil, to_unit_range
 from utils.models.model_source import ModelSource
 from utils.models.runtime import Runtime
 from utils.options import WideImageOptions
-from utils.prompts import REFERENCE_HEIGHT
 from utils.views.weights import read_weight_map
 
 OVERLAP = 4  # decoded tiles share one part in so many with the next
@@ -209,12 +208,6 @@ class WideImageModel(BaseModel):
             mask = owner[torch.arange(top, bottom)[:, None], torch.arange(left, right) % self.width] == index
             masks.append(mask.repeat_interleave(scale, 0).repeat_interleave(scale, 1).float())
         return masks
-
-
-def crop_strip(strip: Image.Image, position: int) -> Image.Image:
-    """Cut the square crop whose left edge is ``position``, counted in pixels of a 512-high strip."""
-    left = min(round(position * strip.height / REFERENCE_HEIGHT), strip.width - strip.height)
-    return strip.crop((left, 0, left + strip.height, strip.height))
 
 
 def _fade(size: int, overlap: int) -> torch.Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from utils.files import write_atomic
+from utils.prompts import REFERENCE_HEIGHT
 
 if TYPE_CHECKING:
     import torch
@@ -106,6 +107,12 @@ def crop_square(picture: Image.Image) -> Image.Image:
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     return picture.crop((left, top, left + side, top + side))
+
+
+def crop_strip(strip: Image.Image, position: int) -> Image.Image:
+    """Cut the square crop whose left edge is ``position``, counted in pixels of a 512-high strip."""
+    left = min(round(position * strip.height / REFERENCE_HEIGHT), strip.width - strip.height)
+    return strip.crop((left, 0, left + strip.height, strip.height))
 
 
 def side_by_side(pictures: list[Image.Image]) -> Image.Image:

@@ -454,8 +454,8 @@ class WideImageOptions(Options):
     def requests(self) -> list[PictureRequest]:
         if self.prompts_file is not None:
             entries = read_wide_prompts(Path(self.prompts_file)).values()
-            return [PictureRequest((entry["prompt"],), _positions(entry.get("eval_pos"))) for entry in entries]
-        return [PictureRequest((self.prompt,), _positions(self.eval_pos))]
+            return [PictureRequest((entry["prompt"],), {"eval_pos": entry.get("eval_pos")}) for entry in entries]
+        return [PictureRequest((self.prompt,), {"eval_pos": self.eval_pos})]
 
     def list_files(self, request: PictureRequest, suffix: str) -> list[FileEntry]:
         return self._with_latents(wide_files(request, suffix))
@@ -478,7 +478,7 @@ class WideImageOptions(Options):
             raise UserError(f"--window_stride {stride} skips cells: give 1 to the window's size {window}.")
         default = strip_positions(height, width)
         requests = [
-            dataclasses.replace(request, eval_pos=default if request.eval_pos is None else request.eval_pos)
+            dataclasses.replace(request, inputs={"eval_pos": default if request.eval_pos is None else request.eval_pos})
             for request in requests
         ]
         for request in requests:
@@ -680,10 +680,6 @@ class AmbiguousImageOptions(Options):
 
 
 APPS: dict[str, type[Options]] = {"wide_image": WideImageOptions, "ambiguous_image": AmbiguousImageOptions}
-
-
-def _positions(values: Sequence[int] | None) -> tuple[int, ...] | None:
-    return None if values is None else tuple(values)
 
 
 def parse_options(argv: Sequence[str] | None = None) -> Options:

@@ -1,22 +1,22 @@
 """Prompts: reading and checking them, and the only code that turns a prompt into a file name and back."""
 
+import dataclasses
 import hashlib
 import itertools
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
+from utils.run.run_record import FileEntry
 
 REFERENCE_HEIGHT = 512  # eval_pos counts pixels of a strip of this height
 DEFAULT_CROPS = 8
 MAX_STEM_BYTES = 180  # leaves room for "_<position>.png" and "~<number>" within the 255 bytes of a file name
-
-FileEntry = dict[str, Any]  # {"file", "role", and per role "prompt", "position", "view"}, as run.json lists it
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,17 @@ class PictureRequest:
 
     Attributes:
         prompts: one prompt for a wide image, one per view for an ambiguous image.
-        eval_pos: left edges of a strip's crops in pixels of a 512-high strip; empty for ambiguous images, None where
-            the canvas will decide.
+        inputs: what else belongs to this picture alone, values that JSON has a form for, such as ``eval_pos``. None and
+            empty lists count as not given.
     """
 
     prompts: tuple[str, ...]
-    eval_pos: tuple[int, ...] | None = ()
+    inputs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def eval_pos(self) -> Sequence[int] | None:
+        """Left edges of a strip's crops in pixels of a 512-high strip; None where the canvas will decide."""
+        return self.inputs.get("eval_pos")
 
 
 # ---------------------------------------------------------------------------------------------- file names
@@ -62,7 +67,7 @@ def wide_files(request: PictureRequest, suffix: str) -> list[FileEntry]:
     prompt, stem = request.prompts[0], file_stem(request.prompts[0]) + suffix
     crops = [
         {"file": f"{stem}_{position}.png", "role": "crop", "prompt": prompt, "position": position}
-        for position in request.eval_pos
+        for position in request.eval_pos or ()
     ]
     return [{"file": f"{stem}.png", "role": "strip", "prompt": prompt}, *crops]
 

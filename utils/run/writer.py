@@ -1,23 +1,41 @@
 """Finished pictures are encoded, written and entered in ``run.json`` while the next one is made."""
 
-import sys
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from PIL import Image
+
+from utils.console import complain
 from utils.errors import UserError
 from utils.files import write_atomic
-from utils.images import save_png
-from utils.run.run_folder import Picture, RunFolder
+from utils.images import png_bytes
+from utils.run.run_folder import ANIMATION, RunFolder
+from utils.run.run_record import PictureEntry
 
-if TYPE_CHECKING:
-    from utils.scoring.best_of import Sample
+Product = Image.Image | bytes  # an RGB picture, written as PNG; or the bytes of a file of any other kind
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A finished picture in memory.
+
+    Attributes:
+        seed: of its generator.
+        products: what its files hold, by file name.
+    """
+
+    seed: int
+    products: Mapping[str, Product]
 
 
 class Writer:
     """Writes the pictures of one process, in a thread of its own; leaving the ``with`` block waits for the last one.
 
-    At most one picture is on its way, so that a slow disk holds making up instead of filling memory.
+    At most one picture is on its way, so that a slow disk holds making up instead of filling memory. Where ``run.json``
+    is lost, which all that follows would need, the next call or the end of the block raises UserError.
 
     Attributes:
         failures: name -> error of the pictures that could not be made or written.
@@ -36,33 +54,53 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._thread.shutdown()
+        if kind is None:
+            self._wait()
 
-    def write(self, picture: Picture, sample: "Sample", **fields: Any) -> None:
-        """Write a picture's files once the one before is through, then ``fields`` of its entry; returns before."""
-        if self._last is not None:
-            self._last.result()
+    def write(self, picture: PictureEntry, sample: Sample, **fields: Any) -> None:
+        """Write a picture's files once the one before is through, then ``fields`` of its entry; returns before.
+
+        Raises:
+            UserError: ``run.json`` is gone or damaged, or no longer lists the picture before.
+        """
+        self._wait()
         self._last = self._thread.submit(self._write, picture, sample, fields)
 
-    def fail(self, picture: Picture, error: Exception) -> None:
-        """Enter a failure in ``run.json``; a full disk, the usual cause, may refuse even that."""
+    def fail(self, picture: PictureEntry, error: Exception) -> None:
+        """Enter a failure in ``run.json``; a full disk, the usual cause, may refuse even that.
+
+        Raises:
+            UserError: as :meth:`write`, of this picture.
+        """
         failure = self.failures[picture["name"]] = f"{type(error).__name__}: {error}"
         try:
             self.folder.record(picture, status="failed", error=failure)
-        except (OSError, UserError) as refusal:
-            print(f"main.py: warning: the failure could not be recorded: {refusal}", file=sys.stderr)
+        except OSError as refusal:
+            complain(f"main.py: warning: the failure could not be recorded: {refusal}")
 
-    def _write(self, picture: Picture, sample: "Sample", fields: dict[str, Any]) -> None:
+    def _wait(self) -> None:
+        if self._last is not None:
+            self._last.result()
+
+    def _write(self, picture: PictureEntry, sample: Sample, fields: dict[str, Any]) -> None:
         try:
             write_files(self.folder, picture, sample)
             self.folder.record(picture, status="done", error=None, **fields)
+        except UserError:
+            raise
         except Exception as error:  # one picture's failure must not stop the others
             self.fail(picture, error)
 
 
-def write_files(folder: RunFolder, picture: Picture, sample: "Sample") -> None:
-    """Write the files that ``run.json`` lists for a picture."""
+def write_files(folder: RunFolder, picture: PictureEntry, sample: Sample) -> None:
+    """Write the files that ``run.json`` lists for a picture; animations are made later, from these.
+
+    Raises:
+        KeyError: the sample lacks one of them.
+        OSError: a file cannot be written.
+    """
     for entry in picture["files"]:
-        if entry["role"] == "latents":
-            write_atomic(folder.path / entry["file"], sample.latents)
-        elif entry["role"] != "animation":
-            save_png(folder.path / entry["file"], sample.images[entry["file"]])
+        if entry["role"] != ANIMATION:
+            product = sample.products[entry["file"]]
+            data = product if isinstance(product, bytes) else png_bytes(product)
+            write_atomic(folder.path / entry["file"], data)
