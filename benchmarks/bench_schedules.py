@@ -28,14 +28,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.report import RESULTS, Row, markdown, positive, write_report
 from benchmarks.wide_runs import Loaded, Meter, load, make_strip
-from guidance.wide_image_model import crop_strip
 from training.drawing.landscape_captions import PROMPTS
 from training.measure.judge import Judge, scene_judge
 from training.measure.strips import seam_figure
 from utils.files import write_json
-from utils.images import save_png
+from utils.images import crop_strip, save_png
 from utils.prompts import strip_positions
-from utils.scoring.best_of import sample_score
+from utils.scoring.best_of import strip_score
 from utils.scoring.clip_files import TINY, find_clip
 from utils.scoring.clip_model import ClipScorer
 
@@ -176,7 +175,7 @@ def figures(strips: dict[tuple[str, int], Image.Image], judge: Judge, scorer: Cl
     for (scene, _), strip in strips.items():
         crops = [crop_strip(strip, position) for position in strip_positions(strip.height, strip.width)]
         right += [found == scene for found in judge(crops)]
-        scores.append(sample_score(scorer, [(crop, PROMPTS[scene], "crop") for crop in crops]))
+        scores.append(strip_score(scorer, [(crop, PROMPTS[scene], "crop") for crop in crops]))
     row = {"judge": statistics.fmean(right), "score": statistics.fmean(scores), "seams": seams(strips.values())}
     seeds = {seed for _, seed in strips}
     if len(seeds) > 1:

@@ -120,7 +120,7 @@ def repeat_arguments(run: dict[str, Any], index: int) -> Argv:
         if name not in ("app", "seed"):
             argv += _as_option(name, value)
     if run["app"] == "wide_image":
-        return [*argv, "--prompt", picture["prompts"][0], *_as_option("eval_pos", picture["eval_pos"])]
+        return [*argv, "--prompt", picture["prompts"][0], *_as_option("eval_pos", picture.get("eval_pos"))]
     return [*argv, "--style", "", "--prompts", *picture["prompts"]]
 
 

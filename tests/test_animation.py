@@ -431,7 +431,7 @@ def test_one_damaged_picture_does_not_stop_the_others(tmp_path: Path, capsys: py
 def view_entry(**changes: object) -> list[dict]:
     entry = {"file": "p.png", "role": "view", "prompt": "a", "view": 0, **changes}
     return [{"name": "p", "prompts": ["a"], "eval_pos": [], "seed": 1, "status": "done",
-             "files": [entry, {"file": "p.png", "role": "side_by_side"}]}]  # fmt: skip
+             "files": [entry, {"file": "p1.png", "role": "side_by_side"}]}]  # fmt: skip
 
 
 @pytest.mark.usefixtures("quick", "no_weights")
@@ -463,8 +463,8 @@ BAD_FOLDERS = {
     "an unknown view": ({"options": {"views_names": ["spin"]}}, "unknown view 'spin'"),
     "an unknown permutation": ({"options": {"views_names": ["permutation:file=sha256:0"]}}, "KeyError: 'sha256:0'"),
     "a view too many": ({"pictures": view_entry(view=2)}, "is of no view"),
-    "no prompt": ({"pictures": view_entry(prompt=None)}, "is of no view"),
-    "a file elsewhere": ({"pictures": view_entry(file="../f/p.png")}, "no plain file name"),
+    "no prompt": ({"pictures": view_entry(prompt=None)}, "prompt is null, not a text"),
+    "a file elsewhere": ({"pictures": view_entry(file="../f/p.png")}, "is no plain file name"),
 }  # fmt: skip
 
 

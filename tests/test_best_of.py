@@ -3,6 +3,7 @@
 import json
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.wide_image_model import WideImageModel
 from tests import runs
 from utils.options import parse_options
-from utils.scoring.best_of import Sample, choose_best, sample_score
+from utils.run.writer import Sample
+from utils.scoring.best_of import choose_best, strip_score, views_score
 from utils.scoring.clip_files import ClipSource, find_clip
 
 one_thread, read_once, fast_wide, no_weights = runs.one_thread, runs.read_once, runs.fast_wide, runs.no_weights
@@ -59,8 +61,8 @@ def cosine(red: int, green: int) -> float:
 
 def test_an_ambiguous_picture_counts_by_its_worst_view() -> None:
     views = [(square(3, 4), "a", "view"), (square(4, 3), "b", "view")]
-    assert sample_score(RedScorer(), views) == pytest.approx(cosine(3, 4))
-    assert sample_score(RedScorer(), views[::-1]) == pytest.approx(cosine(3, 4))
+    assert views_score(RedScorer(), views) == pytest.approx(cosine(3, 4))
+    assert views_score(RedScorer(), views[::-1]) == pytest.approx(cosine(3, 4))
 
 
 def test_a_view_is_compared_with_its_own_prompt() -> None:
@@ -69,24 +71,24 @@ def test_a_view_is_compared_with_its_own_prompt() -> None:
             return np.array([{"red": [1.0, 0, 0], "green": [0, 1.0, 0]}[prompt] for prompt in prompts])
 
     views = [(square(9, 0), "red", "view"), (square(0, 9), "green", "view")]
-    assert sample_score(ByPrompt(), views) == pytest.approx(1.0)
+    assert views_score(ByPrompt(), views) == pytest.approx(1.0)
 
 
 def test_a_strip_counts_by_the_mean_of_its_crops() -> None:
     pictures = [(square(0, 9), "a", "strip"), (square(3, 4), "a", "crop"), (square(4, 3), "a", "crop")]
-    assert sample_score(RedScorer(), pictures) == pytest.approx((cosine(3, 4) + cosine(4, 3)) / 2)
+    assert strip_score(RedScorer(), pictures) == pytest.approx((cosine(3, 4) + cosine(4, 3)) / 2)
 
 
 def test_a_strip_without_crops_counts_by_those_at_the_default_positions() -> None:
     strip = Image.new("RGB", (16, 8), (0, 9, 0))
     strip.paste((9, 0, 0), (0, 0, 8, 8))
     expected = [cosine(8 - left, left) for left in (0, 1, 2, 3, 5, 6, 7, 8)]
-    assert sample_score(RedScorer(), [(strip, "a", "strip")]) == pytest.approx(np.mean(expected))
+    assert strip_score(RedScorer(), [(strip, "a", "strip")]) == pytest.approx(np.mean(expected))
 
 
 def test_a_strip_higher_than_wide_counts_as_a_whole() -> None:
     strip = Image.new("RGB", (8, 16), (3, 4, 0))
-    assert sample_score(RedScorer(), [(strip, "a", "strip")]) == pytest.approx(cosine(3, 4))
+    assert strip_score(RedScorer(), [(strip, "a", "strip")]) == pytest.approx(cosine(3, 4))
 
 
 FILES = [
@@ -97,11 +99,13 @@ FILES = [
 
 
 def sample(seed: int, red: int) -> Sample:
-    return Sample(seed, {"s.png": square(1, 1), "c.png": square(red, 9)}, b"")
+    return Sample(seed, {"s.png": square(1, 1), "c.png": square(red, 9), "s.safetensors": b""})
 
 
 def test_the_first_of_the_best_is_chosen_and_all_scores_are_told() -> None:
-    best, rows = choose_best(RedScorer(), (sample(seed, red) for seed, red in enumerate([1, 7, 3, 7])), FILES)
+    best, rows = choose_best(
+        partial(strip_score, RedScorer()), (sample(seed, red) for seed, red in enumerate([1, 7, 3, 7])), FILES
+    )
     assert best.seed == 1
     assert [row["seed"] for row in rows] == [0, 1, 2, 3]
     assert [row["score"] for row in rows] == pytest.approx([cosine(red, 9) for red in (1, 7, 3, 7)])
@@ -118,7 +122,7 @@ def test_only_the_best_is_held_while_the_next_one_is_made() -> None:
             yield made
             del made
 
-    assert choose_best(RedScorer(), make(), FILES)[0].seed == 1
+    assert choose_best(partial(strip_score, RedScorer()), make(), FILES)[0].seed == 1
 
 
 # ---------------------------------------------------------------------------------------------- samples
@@ -198,7 +202,7 @@ def test_the_best_strip_has_the_bytes_of_the_run_with_its_seed(
         top = tmp_path / str(seed)
         assert main.main(runs.wide(sd_folder, top, *line, "--seed", seed)) == 0
         crops = [Image.open(path) for path in sorted((top / "t").glob("a_b_*.png"))]
-        assert sample_score(RedScorer(), [(crop, "a b", "crop") for crop in crops]) == pytest.approx(score)
+        assert strip_score(RedScorer(), [(crop, "a b", "crop") for crop in crops]) == pytest.approx(score)
         for pattern in ("*.png", "*.safetensors"):
             same = runs.contents(top / "t", pattern) == runs.contents(folder, pattern)
             assert same == (seed == picture["seed"])
@@ -236,7 +240,7 @@ def check_views(folder: Path, picture: dict) -> None:
     """The written views have the score that was recorded for the chosen seed."""
     views = [(Image.open(folder / e["file"]), e["prompt"], "view") for e in picture["files"] if e["role"] == "view"]
     recorded = {row["seed"]: row["score"] for row in picture["samples"]}
-    assert sample_score(RedScorer(), views) == pytest.approx(recorded[picture["seed"]])
+    assert views_score(RedScorer(), views) == pytest.approx(recorded[picture["seed"]])
 
 
 def test_the_best_is_made_again_when_its_file_is_gone(

@@ -177,7 +177,7 @@ def test_a_prompts_file_comes_before_the_file_name(tmp_path: Path) -> None:
 
 
 def test_run_json_comes_first_and_unknown_files_follow_their_names(tmp_path: Path) -> None:
-    request = Request(("A / b.c",), (5, 60))
+    request = Request(("A / b.c",), {"eval_pos": (5, 60)})
     write_run(tmp_path, "wide_image", [request])
     draw_all(tmp_path, *(Path(entry["file"]).stem for entry in wide_files(request, "")), "Other_prompt_9")
     plan = plan_of(tmp_path, "wide_image", run=read_run(tmp_path, "wide_image"), prompts={"A___b.c": "wrong"})
@@ -195,13 +195,14 @@ def test_run_json_comes_first_and_unknown_files_follow_their_names(tmp_path: Pat
 )
 @pytest.mark.parametrize("app", ["wide_image", "ambiguous_image"])
 def test_every_prompt_comes_back_from_its_files(tmp_path: Path, app: str, prompt: str) -> None:
-    requests = [Request((prompt,), (0, 7))] * 2 if app == "wide_image" else [Request((prompt, "a dog"))] * 2
+    wide = app == "wide_image"
+    requests = [Request((prompt,), {"eval_pos": (0, 7)}) if wide else Request((prompt, "a dog"))] * 2
     write_run(tmp_path, app, requests)
     run = read_run(tmp_path, app)
     draw_all(tmp_path, *(Path(file).name.removesuffix(".png") for file in run.files))
     plan = plan_of(tmp_path, app, run=run)
     assert len(plan.pictures) == 4
-    assert set(prompts_of(plan).values()) == {prompt} if app == "wide_image" else {prompt, "a dog"}
+    assert set(prompts_of(plan).values()) == ({prompt} if wide else {prompt, "a dog"})
 
 
 def test_repeated_names_come_back_without_run_json(tmp_path: Path) -> None:
@@ -214,14 +215,14 @@ def test_strips_without_crops_and_unfinished_pictures_are_skipped(tmp_path: Path
     assert reasons_of(
         plan_of(draw_all(tmp_path, "A_b"), "wide_image", run=read_run(tmp_path, "wide_image"))
     ).keys() == {"A_b.png"}
-    write_run(tmp_path, "wide_image", [Request(("A b",), (3,))], status="failed")
+    write_run(tmp_path, "wide_image", [Request(("A b",), {"eval_pos": (3,)})], status="failed")
     plan = plan_of(draw_all(tmp_path, "A_b_3"), "wide_image", run=read_run(tmp_path, "wide_image"))
     assert not plan.pictures
     assert "failed" in reasons_of(plan)["A_b_3.png"]
 
 
 def test_a_file_that_run_json_names_and_the_folder_lacks_is_listed(tmp_path: Path) -> None:
-    write_run(tmp_path, "wide_image", [Request(("A b",), (3, 4))])
+    write_run(tmp_path, "wide_image", [Request(("A b",), {"eval_pos": (3, 4)})])
     plan = plan_of(draw_all(tmp_path, "A_b_3", "A_b"), "wide_image", run=read_run(tmp_path, "wide_image"))
     assert "not in the folder" in reasons_of(plan)["A_b_4.png"]
 
@@ -392,7 +393,7 @@ def test_pictures_of_the_embedded_models_take_the_embedded_scorer(
     tmp_path: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(clip_files, "TINY_FOLDER", clip_folder)
-    write_run(tmp_path, "wide_image", [Request(("A b",), (3,))], family="tiny")
+    write_run(tmp_path, "wide_image", [Request(("A b",), {"eval_pos": (3,)})], family="tiny")
     draw_all(tmp_path, "A_b_3")
     assert eval_script.main(["--fdir1", str(tmp_path), "-app", "wide_images"]) == 0
     assert "embedded scorer" in capsys.readouterr().out.splitlines()[0]

@@ -53,7 +53,7 @@ def test_plain_prompts_are_named_as_the_assignment_says() -> None:
     prompt = "A photo of a mountain range at twilight"
     assert file_stem(prompt) == "A_photo_of_a_mountain_range_at_twilight"
     assert prompt_from_stem(file_stem(prompt)) == prompt
-    files = wide_files(PictureRequest((prompt,), (0, 2292)), "")
+    files = wide_files(PictureRequest((prompt,), {"eval_pos": (0, 2292)}), "")
     assert [entry["file"] for entry in files] == [
         f"{file_stem(prompt)}.png",
         f"{file_stem(prompt)}_0.png",
@@ -87,7 +87,9 @@ def test_names_of_a_batch_are_unique_even_where_case_is_ignored() -> None:
         batch = []
         for prompt in prompts:
             if chance.random() < 0.5:
-                request = PictureRequest((prompt,), tuple(chance.sample((0, 2, 30, 300), k=chance.randint(0, 3))))
+                request = PictureRequest(
+                    (prompt,), {"eval_pos": chance.sample((0, 2, 30, 300), k=chance.randint(0, 3))}
+                )
                 batch.append(unique_files(lambda suffix, r=request: wide_files(r, suffix), taken))
             else:
                 request = PictureRequest((prompt, *chance.choices(prompts, k=chance.randint(1, 3))))
@@ -99,7 +101,7 @@ def test_names_of_a_batch_are_unique_even_where_case_is_ignored() -> None:
 
 
 def test_a_strip_never_takes_the_name_of_another_prompts_crop() -> None:
-    requests = [PictureRequest(("beach",), (300,)), PictureRequest(("beach 300",), ())]
+    requests = [PictureRequest(("beach",), {"eval_pos": (300,)}), PictureRequest(("beach 300",))]
     for order in (requests, requests[::-1]):
         taken: set[str] = set()
         batch = [unique_files(lambda suffix, r=request: wide_files(r, suffix), taken) for request in order]

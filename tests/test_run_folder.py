@@ -3,40 +3,43 @@
 import json
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from utils.errors import UserError
 from utils.files import write_atomic, write_json
-from utils.prompts import FileEntry, PictureRequest, wide_files
-from utils.run.run_folder import Picture, RunFolder
+from utils.prompts import PictureRequest, wide_files
+from utils.run.run_folder import RunFolder, request_of
+from utils.run.run_record import FileEntry, PictureEntry, read_record
 
 HEADER = {
     "app": "wide_image",
     "options": {"dtype": "float32", "guidance_scale": 7.5, "views": ("a", "b")},
     "model": {"family": "sd", "sources": {"sd_path": {"name": "x/y", "commit": None, "sha256": "abc"}}},
 }
-REQUESTS = [PictureRequest((prompt,), (0,)) for prompt in ("one", "two", "three")]
+RESULTS = Path(__file__).parents[1] / "results" / "embedded"
+REQUESTS = [PictureRequest((prompt,), {"eval_pos": (0,)}) for prompt in ("one", "two", "three")]
 
 
 def list_files(request: PictureRequest, suffix: str) -> list[FileEntry]:
     return wide_files(request, suffix)
 
 
-def enter(path: Path, requests: list[PictureRequest] = REQUESTS, header: dict = HEADER) -> list[Picture]:
+def enter(path: Path, requests: list[PictureRequest] = REQUESTS, header: dict = HEADER) -> list[PictureEntry]:
     folder = RunFolder(path, header)
     folder.check()
     return folder.open(requests, list_files, "cpu", [1])
 
 
-def finish(path: Path, picture: Picture) -> None:
+def finish(path: Path, picture: PictureEntry) -> None:
     for entry in picture["files"]:
         write_atomic(path / entry["file"], b"pixels")
     RunFolder(path, HEADER).record(picture, status="done")
 
 
-def names(pictures: list[Picture]) -> list[str]:
+def names(pictures: list[PictureEntry]) -> list[str]:
     return [picture["name"] for picture in pictures]
 
 
@@ -80,7 +83,7 @@ def test_a_failed_picture_is_made_again(tmp_path: Path) -> None:
 def test_more_prompts_join_the_folder(tmp_path: Path) -> None:
     for picture in enter(tmp_path):
         finish(tmp_path, picture)
-    new = PictureRequest(("four",), ())
+    new = PictureRequest(("four",))
     assert names(enter(tmp_path, [REQUESTS[0], new])) == ["four"]
     assert names(read(tmp_path)["pictures"]) == ["one", "two", "three", "four"]
 
@@ -95,7 +98,7 @@ def test_the_same_prompt_twice_is_two_pictures_for_good(tmp_path: Path) -> None:
 
 def test_other_crops_of_a_prompt_are_another_picture(tmp_path: Path) -> None:
     enter(tmp_path)
-    assert names(enter(tmp_path, [PictureRequest(("one",), (5,))])) == ["one~2"]
+    assert names(enter(tmp_path, [PictureRequest(("one",), {"eval_pos": (5,)})])) == ["one~2"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("guidance_scale", 8.0), ("dtype", "bfloat16"), ("views", ["b", "a"]),
@@ -175,20 +178,20 @@ def test_what_run_json_says_of_a_session(tmp_path: Path) -> None:
 
 def test_odd_prompts_survive_run_json(tmp_path: Path) -> None:
     prompts = ["a\nb", "🙂/\\", "x" * 5000, "é e\u0301", "\u2028", '"quoted"']
-    enter(tmp_path, [PictureRequest((prompt,), (0,)) for prompt in prompts])
+    enter(tmp_path, [PictureRequest((prompt,), {"eval_pos": (0,)}) for prompt in prompts])
     pictures = read(tmp_path)["pictures"]
     assert [picture["prompts"] for picture in pictures] == [[prompt] for prompt in prompts]
     assert all(entry["prompt"] in prompts for picture in pictures for entry in picture["files"])
 
 
-def _record_many(path: Path, mine: list[Picture]) -> None:
+def _record_many(path: Path, mine: list[PictureEntry]) -> None:
     folder = RunFolder(path, HEADER)
     for picture in mine:
-        folder.record(picture, status="done", by=os.getpid())
+        folder.record(picture, status="done", process=os.getpid())
 
 
 def test_processes_record_side_by_side(tmp_path: Path) -> None:
-    pictures = enter(tmp_path, [PictureRequest((f"p{index}",), ()) for index in range(12)])
+    pictures = enter(tmp_path, [PictureRequest((f"p{index}",)) for index in range(12)])
     context = multiprocessing.get_context("fork")
     workers = [context.Process(target=_record_many, args=(tmp_path, pictures[rank::3])) for rank in range(3)]
     for worker in workers:
@@ -224,3 +227,150 @@ def test_of_another_app_only_that_is_said(tmp_path: Path) -> None:
     enter(tmp_path / "r")
     with pytest.raises(UserError, match=r"other options \(--app: there 'wide_image', now 'x'\): choose"):
         enter(tmp_path / "r", header={**changed("guidance_scale", 1.0), "app": "x"})
+
+
+# ---------------------------------------------------------------------------------------------- what is per picture
+
+
+@pytest.mark.parametrize("absent", [{}, {"eval_pos": None}, {"eval_pos": []}, {"eval_pos": ()}])
+def test_inputs_that_were_not_given_are_all_alike(tmp_path: Path, absent: dict) -> None:
+    enter(tmp_path, [PictureRequest(("one",), absent)])
+    assert "eval_pos" not in read(tmp_path)["pictures"][0]
+    for other in ({}, {"eval_pos": None}, {"eval_pos": ()}):
+        assert names(enter(tmp_path, [PictureRequest(("one",), other)])) == ["one"]
+    assert names(enter(tmp_path, [PictureRequest(("one",), {"negative_prompt": ""})])) == ["one~2"]
+
+
+def test_inputs_are_compared_and_come_back(tmp_path: Path) -> None:
+    wanted = PictureRequest(("one",), {"eval_pos": (1, 2), "negative_prompt": "blur", "angle": 1.5})
+    enter(tmp_path, [wanted])
+    (picture,) = enter(tmp_path, [wanted])
+    again = request_of(picture)
+    assert (again.prompts, again.inputs) == (("one",), {"eval_pos": [1, 2], "negative_prompt": "blur", "angle": 1.5})
+    assert names(enter(tmp_path, [again])) == ["one"]
+    for inputs in ({**wanted.inputs, "negative_prompt": "haze"}, {"eval_pos": (1, 2)}, {**wanted.inputs, "more": 1}):
+        assert names(enter(tmp_path / "other", [wanted, PictureRequest(("one",), inputs)])) == ["one", "one~2"]
+        shutil.rmtree(tmp_path / "other")
+
+
+@pytest.mark.parametrize("name", ["name", "prompts", "seed", "status", "files", "error", "seconds", "samples"])
+def test_inputs_may_not_take_names_of_the_record(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        enter(tmp_path, [PictureRequest(("one",), {name: "x"})])
+    with pytest.raises(ValueError, match="eval_pos"):
+        RunFolder(tmp_path, HEADER).record(enter(tmp_path)[0], eval_pos=[1])
+
+
+# ---------------------------------------------------------------------------------------------- versions
+
+
+def test_a_folder_without_a_version_is_opened_and_becomes_one_of_this_version(tmp_path: Path) -> None:
+    enter(tmp_path)
+    old = read(tmp_path)
+    assert old.pop("version") == 2
+    for picture in old["pictures"]:
+        picture["eval_pos"] = [0]
+    old["pictures"].append(
+        {**old["pictures"][0], "name": "two views", "prompts": ["a", "b"], "eval_pos": [], "files": []}
+    )
+    write_json(tmp_path / "run.json", old)
+    assert names(enter(tmp_path)) == ["one", "two", "three"]
+    assert names(enter(tmp_path, [PictureRequest(("a", "b"))])) == ["two views"]
+    assert read(tmp_path)["version"] == 2
+
+
+def test_a_newer_version_is_refused(tmp_path: Path) -> None:
+    enter(tmp_path)
+    write_json(tmp_path / "run.json", {**read(tmp_path), "version": 3, "pictures": "in another form"})
+    before = (tmp_path / "run.json").read_bytes()
+    with pytest.raises(UserError, match=r"version 3.*update the program"):
+        enter(tmp_path)
+    assert (tmp_path / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("folder", ["wide", "ambiguous"])
+def test_folders_made_long_ago_are_read(folder: str) -> None:
+    record = read_record(RESULTS / folder / "run.json", "")
+    assert record["version"] == 2 and all(picture["status"] == "done" for picture in record["pictures"])
+
+
+# ---------------------------------------------------------------------------------------------- a folder from elsewhere
+
+BAD_NAMES = ["../victim", "../../victim", "/etc/victim", "deeper/victim", "..", ".", "", ".hidden", "run.json",
+             "Eval.json", "eval_details.json", "x" * 252 + ".png", "a\\victim", "a\0b", "\ud800.png"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+@pytest.mark.parametrize("place", ["file", "name"])
+def test_names_that_are_not_plain_are_refused(tmp_path: Path, name: str, place: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    enter(tmp_path / "r")
+    content = read(tmp_path / "r")
+    picture = content["pictures"][1]
+    (picture["files"][0] if place == "file" else picture)[place] = name
+    write_json(tmp_path / "r" / "run.json", content)
+    for user in (RunFolder(tmp_path / "r", HEADER).check, lambda: enter(tmp_path / "r")):
+        with pytest.raises(UserError, match=rf"run\.json cannot be read \(pictures\[1\].*{place}"):
+            user()
+    assert victim.read_text() == "precious"
+
+
+def test_links_that_lead_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "victim").write_text("precious")
+    pictures = enter(tmp_path / "r")
+    folder = RunFolder(tmp_path / "r", HEADER)
+    (tmp_path / "r" / "one.png").symlink_to(outside / "victim")
+    write_atomic(tmp_path / "r" / "one.png", b"pixels")  # replaces the link
+    (tmp_path / "r" / "previews").symlink_to(outside)
+    with pytest.raises(UserError, match="a link leads there"):
+        folder.make_previews(pictures[0])
+    (tmp_path / "r" / ".run.lock").unlink(missing_ok=True)
+    (tmp_path / "r" / ".run.lock").symlink_to(outside / "victim")
+    with pytest.raises(UserError, match="lock"):
+        enter(tmp_path / "r")
+    assert {path.name for path in outside.iterdir()} == {"victim"} and (outside / "victim").read_text() == "precious"
+
+
+def test_a_link_that_leads_nowhere_counts_as_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "two_0.png").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"two_0\.png exists"):
+        enter(tmp_path)
+
+
+def test_the_output_folder_itself_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "r").symlink_to(tmp_path / "disk")
+    pictures = enter(tmp_path / "r")
+    path = RunFolder(tmp_path / "r", HEADER).make_previews(pictures[0], "seed_1")
+    assert path.is_dir() and (tmp_path / "disk" / "previews" / "one" / "seed_1").is_dir()
+
+
+# ---------------------------------------------------------------------------------------------- a folder that is lost
+
+
+def test_a_folder_that_is_gone_is_told_and_not_made_again(tmp_path: Path) -> None:
+    picture = enter(tmp_path / "r")[1]
+    (tmp_path / "r").rename(tmp_path / "moved")
+    with pytest.raises(UserError, match=r"the picture two was not saved: .*run\.json was moved or deleted"):
+        RunFolder(tmp_path / "r", HEADER).record(picture, status="done")
+    assert not (tmp_path / "r").exists()
+
+
+def test_an_entry_that_is_gone_is_told(tmp_path: Path) -> None:
+    picture = enter(tmp_path)[1]
+    content = read(tmp_path)
+    del content["pictures"][1]
+    write_json(tmp_path / "run.json", content)
+    with pytest.raises(UserError, match=r"the picture two was not saved: .* no longer lists it"):
+        RunFolder(tmp_path, HEADER).record(picture, status="done")
+    assert read(tmp_path) == content
+
+
+def test_a_record_damaged_meanwhile_is_told(tmp_path: Path) -> None:
+    picture = enter(tmp_path)[1]
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(UserError, match=r"run\.json cannot be read .*: two was not saved"):
+        RunFolder(tmp_path, HEADER).record(picture, status="done")

@@ -13,7 +13,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from guidance.base_model import StepState
 from guidance.networks.denoisers import Conditioning, Denoiser
 from guidance.networks.stable_diffusion import LatentModel
-from guidance.wide_image_model import WideImageModel, crop_strip
+from guidance.wide_image_model import WideImageModel
 from tests.analytic import (
     CPU,
     EMBEDDINGS,
@@ -27,7 +27,7 @@ from tests.analytic import (
     wide_model,
     wide_options,
 )
-from utils.images import to_pil
+from utils.images import crop_strip, to_pil
 
 F64 = torch.float64
 GUIDANCE = 3.0

@@ -1,17 +1,19 @@
 """Pictures are written while the next one is made, one after the other, and failures stay with their picture."""
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from utils.errors import UserError
 from utils.prompts import PictureRequest
 from utils.run import writer as writing
-from utils.run.run_folder import Picture, RunFolder
-from utils.run.writer import Writer
-from utils.scoring.best_of import Sample
+from utils.run.run_folder import RunFolder
+from utils.run.run_record import PictureEntry
+from utils.run.writer import Sample, Writer
 
 HEADER = {"app": "wide_image", "options": {}, "model": {"family": "sd", "sources": {}}}
 
@@ -22,8 +24,8 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 @pytest.fixture
-def pictures(folder: RunFolder) -> list[Picture]:
-    requests = [PictureRequest((name,), ()) for name in ("a", "b", "c")]
+def pictures(folder: RunFolder) -> list[PictureEntry]:
+    requests = [PictureRequest((name,)) for name in ("a", "b", "c")]
     files = [{"role": "strip", "prompt": ""}, {"role": "latents"}]
 
     def list_files(request: PictureRequest, suffix: str) -> list[dict]:
@@ -33,15 +35,16 @@ def pictures(folder: RunFolder) -> list[Picture]:
     return folder.open(requests, list_files, "cpu", [0])
 
 
-def sample_of(picture: Picture) -> Sample:
-    return Sample(0, {picture["files"][0]["file"]: Image.new("RGB", (2, 2))}, b"numbers")
+def sample_of(picture: PictureEntry) -> Sample:
+    strip, latents = (entry["file"] for entry in picture["files"])
+    return Sample(0, {strip: Image.new("RGB", (2, 2)), latents: b"numbers"})
 
 
 def status(folder: RunFolder) -> dict[str, str]:
     return {entry["name"]: entry["status"] for entry in json.loads((folder.path / "run.json").read_text())["pictures"]}
 
 
-def test_all_is_written_when_the_block_ends(folder: RunFolder, pictures: list[Picture]) -> None:
+def test_all_is_written_when_the_block_ends(folder: RunFolder, pictures: list[PictureEntry]) -> None:
     with Writer(folder) as writer:
         for number, picture in enumerate(pictures):
             writer.write(picture, sample_of(picture), seconds=number)
@@ -52,11 +55,11 @@ def test_all_is_written_when_the_block_ends(folder: RunFolder, pictures: list[Pi
 
 
 def test_at_most_one_picture_is_on_its_way(
-    folder: RunFolder, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch
+    folder: RunFolder, pictures: list[PictureEntry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on, begun = threading.Event(), []
 
-    def wait(_: RunFolder, picture: Picture, __: Sample) -> None:
+    def wait(_: RunFolder, picture: PictureEntry, __: Sample) -> None:
         begun.append(picture["name"])
         assert go_on.wait(20)
 
@@ -72,15 +75,67 @@ def test_at_most_one_picture_is_on_its_way(
     assert begun == ["a", "b"] and status(folder) == {"a": "done", "b": "done", "c": "pending"}
 
 
-def test_a_failure_stays_with_its_picture(
-    folder: RunFolder, pictures: list[Picture], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_failure_stays_with_its_picture(folder: RunFolder, pictures: list[PictureEntry]) -> None:
     with Writer(folder) as writer:
         writer.fail(pictures[0], ValueError("not made"))
-        writer.write(pictures[1], Sample(0, {}, b""))  # holds no picture of that name
+        writer.write(pictures[1], Sample(0, {}))  # holds no picture of that name
         writer.write(pictures[2], sample_of(pictures[2]))
     assert status(folder) == {"a": "failed", "b": "failed", "c": "done"}
     assert writer.failures == {"a": "ValueError: not made", "b": "KeyError: 'b.png'"}
-    (folder.path / "run.json").unlink()
-    writer.fail(pictures[0], ValueError("again"))
-    assert "could not be recorded" in capsys.readouterr().err
+
+
+def test_a_full_disk_costs_its_pictures_and_not_the_others(
+    folder: RunFolder, pictures: list[PictureEntry], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Writer(folder) as writer:
+        with monkeypatch.context() as patch:
+            patch.setattr("utils.files.os.fsync", full)
+            writer.write(pictures[0], sample_of(pictures[0]))
+            writer._wait()
+        writer.write(pictures[1], sample_of(pictures[1]))
+    assert "No space left" in writer.failures["a"] and "could not be recorded" in capsys.readouterr().err
+    assert status(folder) == {"a": "pending", "b": "done", "c": "pending"}
+
+
+def full(_: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def lose(folder: RunFolder, how: str) -> None:
+    if how == "deleted":
+        shutil.rmtree(folder.path)
+    else:
+        (folder.path / "run.json").unlink()
+
+
+@pytest.mark.parametrize("how", ["deleted", "only run.json"])
+def test_the_first_lost_record_stops_the_batch(folder: RunFolder, pictures: list[PictureEntry], how: str) -> None:
+    with pytest.raises(UserError, match="the picture b was not saved"), Writer(folder) as writer:
+        writer.write(pictures[0], sample_of(pictures[0]))
+        writer._wait()
+        lose(folder, how)
+        writer.write(pictures[1], sample_of(pictures[1]))
+        writer.write(pictures[2], sample_of(pictures[2]))
+        pytest.fail("the third picture was taken")
+    assert folder.path.exists() == (how != "deleted")
+
+
+def test_a_record_lost_before_the_last_picture_is_told_too(folder: RunFolder, pictures: list[PictureEntry]) -> None:
+    with pytest.raises(UserError, match="the picture a was not saved"), Writer(folder) as writer:
+        lose(folder, "deleted")
+        writer.write(pictures[0], sample_of(pictures[0]))
+    with pytest.raises(UserError, match="the picture a was not saved"), Writer(folder) as writer:
+        writer.fail(pictures[0], ValueError("not made"))
+    assert not folder.path.exists()
+
+
+def test_products_that_are_no_pictures_are_written_as_they_are(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, HEADER)
+    files = [{"file": "a.glb", "role": "mesh"}, {"file": "a.png", "role": "texture"}]
+    (picture,) = folder.open([PictureRequest(("a",))], lambda request, suffix: files, "cpu", [0])
+    folder.add_file(picture, {"file": "a.gif", "role": "animation"})
+    (picture,) = folder.read()["pictures"]
+    with Writer(folder) as writer:
+        writer.write(picture, Sample(0, {"a.glb": b"glTF", "a.png": Image.new("RGB", (2, 2))}))
+    assert writer.failures == {} and (tmp_path / "a.glb").read_bytes() == b"glTF" and not (tmp_path / "a.gif").exists()
+    assert [one["name"] for one in folder.finished()] == ["a"]

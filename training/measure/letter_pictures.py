@@ -14,7 +14,7 @@ from training.measure.report import GROUP, Row, mean, share_row
 from training.measure.tool import ROOT, Shot, Tool, by_prompts, cost
 from utils.files import write_json
 from utils.options import AmbiguousImageOptions
-from utils.scoring.best_of import sample_score
+from utils.scoring.best_of import views_score
 from utils.scoring.clip_files import find_clip
 from utils.scoring.clip_model import ClipScorer
 
@@ -146,7 +146,7 @@ def summary(readings: Sequence[Reading]) -> dict[str, float]:
 
 def score(scorer: ClipScorer, shot: Shot) -> float:
     """Return the score by which ``--keep_best`` chooses."""
-    return sample_score(scorer, [(picture, prompt, "view") for picture, prompt in shot.pictures("view")])
+    return views_score(scorer, [(picture, prompt, "view") for picture, prompt in shot.pictures("view")])
 
 
 def pair_name(prompts: Sequence[str]) -> str:

@@ -12,7 +12,8 @@ from utils.errors import UserError
 from utils.files import write_atomic
 from utils.images import decode
 from utils.prompts import FileEntry
-from utils.run.run_folder import Picture, RunFolder
+from utils.run.run_folder import RunFolder
+from utils.run.run_record import PictureEntry as Picture
 from utils.views import get_views, with_paths
 
 if TYPE_CHECKING:

@@ -95,7 +95,7 @@ class ScorerEntry(TypedDict):
 
 
 class RunRecord(TypedDict):
-    """All of ``run.json``; ``permutations`` are the paths of files that an option names by the hash of their content."""
+    """All of ``run.json``; ``permutations``: paths of files that an option names by the hash of their content."""
 
     version: NotRequired[int]
     app: str
@@ -157,7 +157,7 @@ def read_record(path: Path, remedy: str) -> RunRecord:
         raise UserError(f"{path} cannot be read ({error.strerror or error}): {remedy}.") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error or type(error).__name__}): {remedy}.") from error
-    return cast(RunRecord, {**content, "version": VERSION})
+    return cast(RunRecord, {"version": VERSION} | content | {"version": VERSION})
 
 
 def _refuse_constant(name: str) -> None:
@@ -202,10 +202,10 @@ def name_fault(name: str) -> str | None:
     """Return why a text is no plain file name, one that lies in its folder, in sight, and is no record's; or None."""
     if not _is_unicode(name):
         return "holds half a character"
-    if not name or name.startswith("."):
-        return "is empty or hidden"
-    if any(letter in name for letter in "/\\\0") or Path(name).name != name:
-        return "is no plain name"
+    if any(letter in name for letter in "/\\\0") or name in ("", ".", "..") or Path(name).name != name:
+        return "is no plain file name"
+    if name.startswith("."):
+        return "is hidden"
     if len(name.encode()) > LONGEST_NAME:
         return f"has more than {LONGEST_NAME} bytes"
     return "is the name of a record" if name.casefold() in RESERVED else None
