@@ -28,7 +28,7 @@ def get_app(name: str) -> "App":
     """
     known = name if name in APPS else name.removesuffix("s")
     if known not in APPS:
-        raise UserError(f"--app {name} is not known: give one of {', '.join(APPS)}.")
+        raise UserError(f"--app {name!r} is not known: give one of {', '.join(APPS)}.")
     module, class_name = APPS[known].split(":")
     return getattr(importlib.import_module(f"guidance.{module}"), class_name)()
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from guidance.shared_options import SharedOptions, check_shared, derive_shared, weights_of
+from guidance.shared_options import SharedOptions, check_shared, derive_shared, typed_weights
 from utils.prompts import FileEntry, PictureRequest
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class App(ABC):
         Raises:
             UserError: the sentence names the option, what was given, what is allowed.
         """
-        check_shared(given, weights_of(given, self.options))
+        check_shared(given, typed_weights(given, self.options))
 
     @abstractmethod
     def requests(self, given: "Given") -> list[PictureRequest]:

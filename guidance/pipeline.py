@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guidance.app import App, Model, Sources
-from guidance.shared_options import SharedOptions, warn_of_cases, weights_of
+from guidance.shared_options import SharedOptions, typed_weights, warn_of_cases, weights_of
 from utils.errors import UserError
 from utils.models.model_source import open_source
 from utils.options import Given
@@ -98,7 +98,7 @@ def make_plan(app: App, given: Given) -> Plan:
         UserError: the options do not fit together, the weights, or the prompts file.
     """
     read = None if given.prompts_file is None else app.requests(given)
-    family, reason = _choose_family(app, given)
+    family, reason = choose_family(app, given)
     if family == "tiny" and given.revision is not None:
         raise UserError(
             f"--revision {given.revision} is for a Hub id, this run takes the embedded model: leave it out."
@@ -111,16 +111,16 @@ def make_plan(app: App, given: Given) -> Plan:
     for source in sources.values():
         source.check_prediction()
     options = filled.filled(**app.fit(filled, sources)).complete()
-    scorer = _find_scorer(family) if options.keep_best else None
+    scorer = find_scorer(family) if options.keep_best else None
     return Plan(app, filled, options, family, reason, sources, scorer, read)
 
 
-def _choose_family(app: App, given: Given) -> tuple[str, str]:
+def choose_family(app: App, given: Given) -> tuple[str, str]:
     """Choose between pretrained and embedded weights; return the family, and one line on why and how to choose."""
     pretrained = app.pretrained
     if given.model != "auto":
         return given.model, f"{given.model}, as --model says."
-    if weights_of(given, app.options):
+    if typed_weights(given, app.options):
         return pretrained, f"{pretrained}, since a path was given (--model tiny takes the embedded model)."
 
     from utils.models.runtime import accelerator_present
@@ -131,7 +131,7 @@ def _choose_family(app: App, given: Given) -> tuple[str, str]:
     return "tiny", f"the small embedded one, {why} (--model {pretrained} takes the pretrained model)."
 
 
-def _find_scorer(family: str) -> ClipSource:
+def find_scorer(family: str) -> ClipSource:
     """Find the CLIP model that chooses among samples: the embedded one for embedded models, else eval.py's default.
 
     Raises:

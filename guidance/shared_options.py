@@ -10,7 +10,7 @@ from typing import Any
 from guidance.synchronization import ALONE, SPACES, SYNCS, WORDS, Case, get_case
 from utils.errors import UserError
 from utils.files import content_hash
-from utils.options import Given, flags, option, options_of
+from utils.options import Given, flags, may_be_none, option, options_of
 from utils.prompts import check_prompt
 
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
@@ -138,6 +138,15 @@ def weights_of(given: Given, options_class: type) -> dict[str, tuple[str, ...]]:
     return {name: parts for name, parts in named.items() if getattr(given, name) is not None}
 
 
+def typed_weights(given: Given, options_class: type) -> list[str]:
+    """Return the options that name other weights than the embedded ones, as far as they were typed.
+
+    Weights that a run can do without, such as those of a further stage, may stand beside the embedded ones.
+    """
+    names = [name for name, said in options_of(options_class).items() if said.weights]
+    return [name for name in names if name in given.typed and not may_be_none(options_class, name)]
+
+
 def is_guided(interval: "tuple[float, ...] | list[float] | None", step_index: int, num_steps: int) -> bool:
     """Return whether step ``step_index`` of ``num_steps``, counted from 0, lies in the share that has guidance."""
     if interval is None:
@@ -167,11 +176,11 @@ def check_guidance(given: Given, steps: str, num_steps: int) -> None:
 # ---------------------------------------------------------------------------------------------- what was typed
 
 
-def check_shared(given: Given, weights: dict[str, tuple[str, ...]]) -> None:
+def check_shared(given: Given, weights: list[str]) -> None:
     """Check the options of every app against each other.
 
     Args:
-        weights: the options that name weights, as :func:`weights_of` returns them of what was typed.
+        weights: as :func:`typed_weights` returns them.
 
     Raises:
         UserError: the sentence names the options, what was given, what is allowed.
@@ -196,7 +205,7 @@ def check_shared(given: Given, weights: dict[str, tuple[str, ...]]) -> None:
                         "give one of them.")  # fmt: skip
 
 
-def _check_model(given: Given, weights: dict[str, tuple[str, ...]]) -> None:
+def _check_model(given: Given, weights: list[str]) -> None:
     if given.model == "tiny" and weights:
         raise UserError(f"--model tiny has weights of its own: leave out {flags(weights)}, or --model.")
     if given.model == "tiny" and given.revision is not None:

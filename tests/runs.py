@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import main
+from guidance.command_line import parse
+from utils.options import Given
 
 Argv = list[str]
 
@@ -40,6 +42,17 @@ def ambiguous(stage_1: Path, stage_2: Path, top: Path, *extra: object) -> Argv:
     )  # fmt: skip
 
 
+def typed(argv: Argv) -> Given:
+    """What a command line says, checked, before weights are chosen."""
+    return parse(argv)[1]
+
+
+def filled(argv: Argv, family: str) -> Given:
+    """The same with the defaults of preset and family."""
+    app, given = parse(argv)
+    return app.fill(given, family)
+
+
 def _argv(*values: object) -> Argv:
     return [str(value) for value in values]
 
@@ -64,7 +77,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_: Any, **__: Any) -> None:
         raise AssertionError("weights were to be loaded")
 
-    monkeypatch.setattr("main.load_app", forbidden)
+    monkeypatch.setattr("guidance.app.App.load", forbidden)
     monkeypatch.setattr("utils.models.model_source.ModelSource.fetch", forbidden)
 
 

@@ -305,14 +305,14 @@ def test_each_stage_thresholds_as_its_own_scheduler_says() -> None:
     limits = []
     for state in model.generate(asking("a", "b"), 5):
         assert state.x0s.abs().max() <= 1
-        limits.append(model.threshold)
+        limits.append(model.stage.threshold)
     assert limits == [(0.95, 1.5)] * 2 + [(0.95, 1.0)] * 2
 
 
 def test_without_thresholding_x0_is_free() -> None:
     model = ambiguous_model(pixel_stages(), num_inference_steps=2, **BARE)
     assert max(state.x0s.abs().max().item() for state in model.generate(asking("a", "b"), 5)) > 1.5
-    assert model.threshold is None
+    assert model.stage.threshold is None
 
 
 # ---------------------------------------------------------------------------------------------- ways to synchronise

@@ -12,10 +12,11 @@ from PIL import Image
 
 import eval as evaluation
 import main
+from guidance import pipeline
 from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.wide_image_model import WideImageModel
 from tests import runs
-from utils.options import parse_options
+from tests.analytic import ambiguous_options
 from utils.run.writer import Sample
 from utils.scoring.best_of import choose_best, strip_score, views_score
 from utils.scoring.clip_files import ClipSource, find_clip
@@ -43,7 +44,7 @@ def red(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Runs find and load the stand-in for CLIP; returned is its weights file."""
     weights = tmp_path / "red.bin"
     weights.write_bytes(b"red")
-    monkeypatch.setattr(main, "find_clip", lambda model, pretrained: ClipSource("red", "test", weights))
+    monkeypatch.setattr(pipeline, "find_clip", lambda model, pretrained: ClipSource("red", "test", weights))
     monkeypatch.setattr(main, "load_scorer", lambda source: RedScorer())
     return weights
 
@@ -274,15 +275,14 @@ def test_options_that_do_not_fit(
 
 
 def test_the_seeds_follow_each_other() -> None:
-    argv = ["--app", "wide_image", "--seed", "7", "--num_samples", "3"]
-    assert list(parse_options(argv).seeds) == [7, 8, 9] and list(parse_options(argv[:4]).seeds) == [7]
+    assert list(ambiguous_options(seed=7, num_samples=3).seeds) == [7, 8, 9]
+    assert list(ambiguous_options(seed=7).seeds) == [7]
 
 
 def test_a_folder_is_pinned_to_its_choice_and_not_to_its_number_of_samples() -> None:
-    argv = ["--app", "ambiguous_image", "--num_samples", "3"]
-    pinned = parse_options([*argv, "--keep_best"]).decisive()
-    assert pinned["num_samples"] == 3 and pinned["keep_best"] is True
-    assert not {"num_samples", "keep_best"} & parse_options(argv).decisive().keys()
+    pinned = ambiguous_options(num_samples=3, seed=5, keep_best=True).pinned()
+    assert (pinned["num_samples"], pinned["seed"], pinned["keep_best"]) == (3, 5, True)
+    assert not {"num_samples", "seed", "keep_best"} & ambiguous_options(num_samples=3).pinned().keys()
 
 
 def test_another_choice_is_refused(
@@ -323,8 +323,8 @@ def test_samples_in_run_json_that_are_none_are_one_sentence(
 
 def test_the_scorer_depends_on_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple] = []
-    monkeypatch.setattr(main, "find_clip", lambda *names: asked.append(names))
-    main.find_scorer("tiny"), main.find_scorer("sd"), main.find_scorer("deepfloyd")
+    monkeypatch.setattr(pipeline, "find_clip", lambda *names: asked.append(names))
+    pipeline.find_scorer("tiny"), pipeline.find_scorer("sd"), pipeline.find_scorer("deepfloyd")
     assert asked == [("tiny", None), (None, None), (None, None)]
 
 

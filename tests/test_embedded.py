@@ -12,12 +12,14 @@ import eval as evaluation
 import main
 from guidance.networks.denoisers import Conditioning
 from guidance.networks.stable_diffusion import load_stable_diffusion
+from guidance.shared_options import EMBEDDED
+from guidance.wide_image_app import WideImageOptions
 from tests import runs
 from training.drawing.landscape_captions import PROMPTS
 from training.drawing.scenes import draw_strip
 from utils.models.model_source import open_source
 from utils.models.runtime import Runtime
-from utils.options import EMBEDDED, WideImageOptions
+from utils.options import options_of
 from utils.prompts import ambiguous_prompts, read_ambiguous_prompts, read_wide_prompts, unknown_words
 from utils.scoring.clip_files import find_clip
 from utils.scoring.clip_model import ClipScorer
@@ -88,7 +90,7 @@ def test_the_scorer_tells_fresh_drawings_of_all_scenes_apart() -> None:
 
 @torch.no_grad()
 def test_the_landscapes_network_predicts_noise_better_when_told_the_scene() -> None:
-    source = open_source(str(EMBEDDED / "landscapes"), WideImageOptions.PATHS["sd_path"], None, "sd_path")
+    source = open_source(str(EMBEDDED / "landscapes"), options_of(WideImageOptions)["sd_path"].weights, None, "sd_path")
     model = load_stable_diffusion(source, Runtime(torch.device("cpu")))
     embeddings = model.encode(list(PROMPTS.values()))
     generator = torch.Generator().manual_seed(0)

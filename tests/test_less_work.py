@@ -5,14 +5,17 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from guidance.base_model import BaseModel, StepState
+from guidance import get_app
+from guidance.base_model import BaseModel, Stage, StepState
 from guidance.networks.denoisers import Conditioning, Denoiser
 from guidance.networks.spaces import PixelSpace
+from guidance.wide_image_app import WideImageOptions
 from tests.analytic import (
     IF_SCHEDULER,
     SD_SCHEDULER,
     FakeUNet,
     ambiguous_model,
+    ambiguous_options,
     asking,
     gaussian_answer,
     nonlinear_answer,
@@ -24,7 +27,7 @@ from tests.analytic import (
     wide_options,
 )
 from utils.errors import UserError
-from utils.options import AmbiguousImageOptions, WideImageOptions
+from utils.options import Given
 
 F64 = torch.float64
 CONFIGS = {"sd": (SD_SCHEDULER, "sigma_min"), "if": (IF_SCHEDULER, "zero")}
@@ -91,7 +94,7 @@ def test_dpmpp_is_of_second_order() -> None:
         for steps in (80, 160):
             model = one_view_model(FakeUNet(lambda *a: None, F64), num_inference_steps=steps, sampling_method=method)
             abars = model.stage.schedule.alphas_cumprod
-            model.denoiser.unet.answer = gaussian_answer(0.3, 0.5, abars)
+            model.stage.denoiser.unet.answer = gaussian_answer(0.3, 0.5, abars)
             x_t = noise(1, 4, 4, 4)
             start, end = abars[model.stage.schedule.timesteps[0]], model.stage.schedule.alphas_cumprod_prev[1]
             spread = ((end * 0.25 + 1 - end) / (start * 0.25 + 1 - start)).sqrt()
@@ -134,14 +137,14 @@ def rows(unet: FakeUNet) -> list[int]:
     return [len(call.x_t) for call in unet.calls]
 
 
-def test_guidance_outside_its_interval_costs_and_does_nothing() -> None:
+def test_guidance_outside_its_interval_costs_and_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     unet = FakeUNet(nonlinear_answer(4))
     one_window = {"window_stride": 8, "num_inference_steps": 10}
     given, _ = generate(unet, (8, 8), guidance_interval=[0.2, 0.5], **one_window)
     assert rows(unet) == [1, 1, 2, 2, 2, 1, 1, 1, 1, 1]
     by_hand = wide_model(FakeUNet(nonlinear_answer(4)), (8, 8), **one_window)
     scales = iter([1, 1, 7.5, 7.5, 7.5, 1, 1, 1, 1, 1])
-    by_hand._guidance_scale = lambda: next(scales)
+    monkeypatch.setattr(Stage, "guidance_at", lambda stage, step_index: next(scales))
     assert torch.equal([*by_hand.generate(asking("a"), 1)][-1].z_t_1, given)
 
 
@@ -162,8 +165,7 @@ def test_stage_2_may_have_steps_and_guidance_of_its_own() -> None:
 
 
 def test_stage_2_goes_on_as_stage_1_by_default() -> None:
-    options = AmbiguousImageOptions(app="ambiguous_image", num_inference_steps=5, guidance_scale=4.0)
-    options = options.with_defaults("deepfloyd")
+    options = ambiguous_options(num_inference_steps=5, guidance_scale=4.0)
     assert (options.stage2_num_inference_steps, options.stage2_guidance_scale) == (5, 4.0)
 
 
@@ -225,18 +227,18 @@ def test_shifted_windows_carry_the_canvas() -> None:
         ({"window_schedule": "shifted", "mvd_end": 0.5}, ["--mvd_end 0.5"]),
         ({"sampling_method": "dpmpp_2m", "eta": 0.5}, ["--eta 0.5", "dpmpp_2m"]),
         ({"preset": "balanced", "eta": 0.5}, ["--eta 0.5", "--preset balanced", "ddim"]),
-        ({"guidance_interval": [0.01, 0.02], "num_inference_steps": 12}, ["0.01 0.02", "none of 12 steps"]),
+        ({"guidance_interval": [0.01, 0.02], "num_inference_steps": 12}, ["0.01 0.02", "none of the 12 steps"]),
         ({"guidance_interval": [0.5, 0.5]}, ["--guidance_interval 0.5 0.5"]),
-        ({"guidance_interval": [-0.1, 0.5]}, ["--guidance_interval -0.1 0.5"]),
-        ({"guidance_interval": [0.1, 1.5]}, ["--guidance_interval 0.1 1.5"]),
-        ({"guidance_interval": [0.1, float("nan")]}, ["--guidance_interval 0.1 nan"]),
+        ({"guidance_interval": [-0.1, 0.5]}, ["--guidance_interval -0.1"]),
+        ({"guidance_interval": [0.1, 1.5]}, ["--guidance_interval 1.5"]),
+        ({"guidance_interval": [0.1, float("nan")]}, ["--guidance_interval nan"]),
     ],
 )
 def test_what_does_not_go_together(given: dict, words: list[str]) -> None:
     with pytest.raises(UserError) as caught:
-        options = WideImageOptions(app="wide_image", **given)
-        options.check()
-        options.with_defaults("sd")
+        options = Given(WideImageOptions, {"app": "wide_image", **given})
+        get_app("wide_image").check(options)
+        get_app("wide_image").fill(options, "sd")
     for word in words:
         assert word in str(caught.value)
 
@@ -252,8 +254,9 @@ class FakeSource:
 
 
 def complete(family: str, window: int = 64, **given) -> WideImageOptions:
-    options = WideImageOptions(app="wide_image", **given).with_defaults(family)
-    return options.fit({"sd_path": FakeSource(window)}, [])[0]
+    app = get_app("wide_image")
+    options = app.fill(Given(WideImageOptions, {"app": "wide_image", **given}), family)
+    return options.filled(**app.fit(options, {"sd_path": FakeSource(window)})).complete()
 
 
 @pytest.mark.parametrize(("family", "window"), [("sd", 64), ("sd", 96), ("tiny", 32)])
@@ -274,16 +277,15 @@ def test_presets_fill_what_was_left_open(family: str, window: int) -> None:
 
 
 def test_what_a_preset_filled_decides_a_picture_not_its_name() -> None:
-    decisive = complete("sd", preset="draft").decisive()
-    assert "preset" not in decisive
-    assert {"window_schedule", "guidance_interval", "sampling_method", "window_stride"} <= decisive.keys()
+    pinned = complete("sd", preset="draft").pinned()
+    assert "preset" not in pinned
+    assert {"window_schedule", "guidance_interval", "sampling_method", "window_stride"} <= pinned.keys()
 
 
 def test_the_assignment_is_the_preset_called_reference() -> None:
-    assert complete("sd").decisive() == complete("sd", preset="reference").decisive()
+    assert complete("sd").pinned() == complete("sd", preset="reference").pinned()
     default, reference = (
-        AmbiguousImageOptions(app="ambiguous_image", preset=preset).with_defaults("deepfloyd").decisive()
-        for preset in (None, "reference")
+        ambiguous_options(**({"preset": preset} if preset else {})).pinned() for preset in (None, "reference")
     )
     assert default == reference
 

@@ -12,10 +12,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import main
+from guidance import get_app
+from guidance.pipeline import choose_family
 from guidance.wide_image_model import WideImageModel
 from tests import runs
 from utils.images import to_pil, to_unit_range
-from utils.options import AmbiguousImageOptions, WideImageOptions
+from utils.options import Given
 
 one_thread, read_once, fast_wide, no_weights = runs.one_thread, runs.read_once, runs.fast_wide, runs.no_weights
 PROMPTS = ["a red house", "the sea at night", "a beach"]
@@ -359,16 +361,18 @@ def test_choice_of_the_model(
     model: str, path: str | None, gpu: bool, device: str, family: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("utils.models.runtime.accelerator_present", lambda: gpu)
-    options = WideImageOptions("wide_image", model=model, sd_path=path, device=device)
-    chosen, line = main.choose_family(options)
+    app = get_app("wide_image")
+    given = Given(app.options, {"app": app.name, "model": model, "sd_path": path, "device": device})
+    chosen, line = choose_family(app, given)
     assert chosen == family and reason in line and line.count("\n") == 0
     if model == "auto":
         assert "--model" in line
 
 
 def test_default_prompts_depend_on_the_model() -> None:
-    options = AmbiguousImageOptions("ambiguous_image")
-    real, embedded = (options.with_defaults(family).requests() for family in ("deepfloyd", "tiny"))
+    app = get_app("ambiguous_image")
+    given = Given(app.options, {"app": app.name})
+    real, embedded = (app.requests(app.fill(given, family)) for family in ("deepfloyd", "tiny"))
     assert real[0].prompts == ("an oil painting of a horse", "an oil painting of a snowy mountain village")
     assert [prompt.split()[-1] for prompt in embedded[0].prompts] == ["N", "Z"]
 

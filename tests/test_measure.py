@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from guidance.ambiguous_image_model import AmbiguousImageModel
+from guidance.shared_options import EMBEDDED
 from training import find_pairs
 from training import measure_models as measure
 from training.drawing import letters, scenes
@@ -21,7 +22,6 @@ from training.measure import strips as measure_strips
 from training.measure import tool as measure_tool
 from training.measure.report import BEGIN, END
 from utils.files import write_json
-from utils.options import EMBEDDED
 from utils.prompts import read_ambiguous_prompts
 
 PART = {

@@ -12,16 +12,18 @@ import pytest
 from huggingface_hub import constants
 
 import main
+from guidance.ambiguous_image_app import AmbiguousImageOptions
+from guidance.wide_image_app import WideImageOptions
 from tests import runs
 from utils.errors import UserError
 from utils.models.model_source import ModelSource, open_source
-from utils.options import AmbiguousImageOptions, WideImageOptions
+from utils.options import options_of
 
 one_thread, no_weights, read_once, fast_wide = runs.one_thread, runs.no_weights, runs.read_once, runs.fast_wide
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OTHER_COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
-SD_PARTS = WideImageOptions.PATHS["sd_path"]
-STAGE_1_PARTS = AmbiguousImageOptions.PATHS["stage_1_path"]
+SD_PARTS = options_of(WideImageOptions)["sd_path"].weights
+STAGE_1_PARTS = options_of(AmbiguousImageOptions)["stage_1_path"].weights
 
 
 class Hub:
@@ -222,7 +224,7 @@ def test_only_needed_files_are_fetched(hub: Hub, if_stage_2_folder: Path, tmp_pa
         for name in (file.with_suffix(".bin").name, f"{file.stem}.fp16.safetensors", f"{file.stem}.fp16.bin"):
             shutil.copy(file, file.with_name(name))
     hub.folders["some/stage"] = folder
-    source = open_source("some/stage", AmbiguousImageOptions.PATHS["stage_2_path"], None, "stage_2_path")
+    source = open_source("some/stage", options_of(AmbiguousImageOptions)["stage_2_path"].weights, None, "stage_2_path")
     assert not [file for file in hub.fetched if file.endswith((".bin", ".safetensors"))]
     assert source.fetch(source.weight_variant("auto", half=True)) == source.folder
     weights = [file for file in hub.fetched if file.endswith((".bin", ".safetensors"))]

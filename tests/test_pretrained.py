@@ -17,16 +17,18 @@ from transformers import T5EncoderModel
 
 import main
 from guidance import ambiguous_image_model
+from guidance.ambiguous_image_app import AmbiguousImageOptions
 from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.networks import deepfloyd
 from guidance.networks.deepfloyd import load_deepfloyd_stage, load_t5_embeddings
 from guidance.networks.stable_diffusion import load_stable_diffusion
+from guidance.wide_image_app import WideImageOptions
 from guidance.wide_image_model import WideImageModel
 from tests import hub_folders, runs
 from utils.models import hub_layout
 from utils.models.model_source import ModelSource, open_source
 from utils.models.runtime import Runtime
-from utils.options import AmbiguousImageOptions, WideImageOptions
+from utils.options import options_of
 
 one_thread = runs.one_thread
 CPU = torch.device("cpu")
@@ -40,12 +42,12 @@ def fresh_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def sd_source(folder: Path) -> ModelSource:
-    return open_source(str(folder), WideImageOptions.PATHS["sd_path"], None, "sd_path")
+    return open_source(str(folder), options_of(WideImageOptions)["sd_path"].weights, None, "sd_path")
 
 
 def stage_source(folder: Path, number: int) -> ModelSource:
     option = f"stage_{number}_path"
-    return open_source(str(folder), AmbiguousImageOptions.PATHS[option], None, option)
+    return open_source(str(folder), options_of(AmbiguousImageOptions)[option].weights, None, option)
 
 
 def as_fp16_files(folder: Path, copy: Path) -> Path:

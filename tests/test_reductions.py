@@ -9,10 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
+from guidance import get_app
 from guidance.networks.denoisers import Conditioning
 from tests.analytic import (
     FakeUNet,
     ambiguous_model,
+    ambiguous_options,
     asking,
     nonlinear_answer,
     open_stage,
@@ -20,8 +22,8 @@ from tests.analytic import (
     wide_model,
     wide_options,
 )
+from tests.runs import filled, typed
 from utils.errors import UserError
-from utils.options import parse_options
 
 F64 = torch.float64
 AMBIGUOUS = ["--app", "ambiguous_image"]
@@ -216,7 +218,8 @@ BAD = {
 def test_what_does_not_fit_is_told_in_one_sentence(name: str, photograph: str) -> None:
     line, words = BAD[name]
     with pytest.raises(UserError) as error:
-        parse_options(["--app", "ambiguous_image", *line.format(photograph=photograph).split()])
+        options = filled(["--app", "ambiguous_image", *line.format(photograph=photograph).split()], "tiny")
+        get_app("ambiguous_image").requests(options)
     message = str(error.value)
     assert all(word in message for word in words) and message.endswith(".") and "\n" not in message
 
@@ -224,7 +227,7 @@ def test_what_does_not_fit_is_told_in_one_sentence(name: str, photograph: str) -
 @pytest.mark.parametrize("reduction", ["sum", "alternate"])
 def test_windows_are_not_summed(reduction: str) -> None:
     with pytest.raises(UserError, match=f"--reduction {reduction}"):
-        parse_options(["--app", "wide_image", "--reduction", reduction])
+        typed(["--app", "wide_image", "--reduction", reduction])
 
 
 ARRAYS = {
@@ -244,23 +247,23 @@ ARRAYS = {
 def test_a_map_that_is_none_is_refused(values: np.ndarray, tmp_path: Path) -> None:
     path = save_array(tmp_path / "map.npy", values)
     with pytest.raises(UserError, match="--weight_map"):
-        parse_options(["--app", "ambiguous_image", "--reduction", "weighted", "--weight_map", path])
+        typed(["--app", "ambiguous_image", "--reduction", "weighted", "--weight_map", path])
 
 
 def test_a_map_is_for_weighted_windows_however_they_were_asked_for(tmp_path: Path) -> None:
     path = save_array(tmp_path / "map.npy", np.ones((4, 4)))
     for line, family in (("", "tiny"), ("--preset balanced", "sd"), ("--reduction weighted", "sd")):
-        options = parse_options(["--app", "wide_image", "--weight_map", path, *line.split()])
-        assert options.with_defaults(family).reduction == "weighted"
+        options = filled(["--app", "wide_image", "--weight_map", path, *line.split()], family)
+        assert options.reduction == "weighted"
     for line, family in (("", "sd"), ("--reduction mean", "tiny"), ("--preset draft", "tiny")):
-        options = parse_options(["--app", "wide_image", "--weight_map", path, *line.split()])
+        argv = ["--app", "wide_image", "--weight_map", path, *line.split()]
         with pytest.raises(UserError, match="--weight_map"):
-            options.with_defaults(family)
+            filled(argv, family)
 
 
 def test_a_folder_is_pinned_to_the_content_of_its_files(tmp_path: Path) -> None:
     one, same, other = (save_array(tmp_path / f"{i}.npy", np.full((4, 4), 1.0 + (i == 2))) for i in range(3))
-    pinned = [wide_options(512, 512, reduction="weighted", weight_map=path).decisive() for path in (one, same, other)]
+    pinned = [wide_options(512, 512, reduction="weighted", weight_map=path).pinned() for path in (one, same, other)]
     assert pinned[0] == pinned[1] != pinned[2]
 
 
@@ -270,19 +273,19 @@ def test_a_case_may_be_named_by_its_own_words_too() -> None:
         "--case_num 4 --space canonical",
         "--case_num 4 --sync eps --space canonical",
     ):
-        assert parse_options([*AMBIGUOUS, *line.split()]).case.number == 4
+        assert filled([*AMBIGUOUS, *line.split()], "tiny").case_num == 4
 
 
 def test_a_permutation_is_pinned_to_the_content_of_its_file(tmp_path: Path) -> None:
     orders = (np.arange(16)[::-1], np.arange(16)[::-1], np.roll(np.arange(16), 1))
     paths = [save_array(tmp_path / f"{i}.npy", order) for i, order in enumerate(orders)]
-    options = [parse_options([*AMBIGUOUS, "--views_names", "identity", f"permutation:file={path}"]) for path in paths]
-    pinned = [one.decisive() for one in options]
+    options = [ambiguous_options(views_names=["identity", f"permutation:file={path}"]) for path in paths]
+    pinned = [one.pinned() for one in options]
     assert pinned[0] == pinned[1] != pinned[2]
     assert str(tmp_path) not in json.dumps(pinned)
-    (name,) = options[1].files_by_content()
-    assert options[1].files_by_content() == {name: paths[1]} and f"permutation:file={name}" in pinned[0]["views_names"]
-    assert parse_options(AMBIGUOUS).files_by_content() == {}
+    (name,) = options[1].permutations()
+    assert options[1].permutations() == {name: paths[1]} and f"permutation:file={name}" in pinned[0]["views_names"]
+    assert ambiguous_options().permutations() == {}
 
 
 def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
@@ -299,4 +302,4 @@ def test_a_prompts_file_goes_with_a_photograph(photograph: str, tmp_path: Path) 
     file = tmp_path / "prompts.json"
     file.write_text('{"x": {"instance_prompt": "b"}}')
     argv = [*AMBIGUOUS, "--views_names", *HYBRID["views_names"], "--ref_image", photograph, "--prompts_file", str(file)]
-    assert [request.prompts for request in parse_options(argv).requests()] == [("b",)]
+    assert [request.prompts for request in get_app("ambiguous_image").requests(typed(argv))] == [("b",)]

@@ -5,12 +5,12 @@ import pytest
 from PIL import Image
 
 from benchmarks.show_views import EXAMPLES, GAP, LINE, SIDE, Example, sheet
-from utils.options import parse_options
+from tests.runs import typed
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.tag)
 def test_every_example_is_a_command(example: Example) -> None:
-    parse_options(["--app", "ambiguous_image", "--model", "tiny", *example.argv])
+    typed(["--app", "ambiguous_image", "--model", "tiny", *example.argv])
     assert len(example.letters) + example.photograph == len(example.views)
 
 

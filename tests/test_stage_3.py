@@ -18,15 +18,19 @@ from transformers import CLIPTextModel
 
 import main
 from guidance import ambiguous_image_model
+from guidance.ambiguous_image_app import AmbiguousImageOptions
 from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.base_model import StepState
+from guidance.command_line import parse
 from guidance.networks.upscaler import LatentUpscaler, load_clip_embeddings, load_upscaler
+from guidance.pipeline import make_plan
+from guidance.shared_options import weights_of
 from tests import hub_folders, runs
 from tests.analytic import ambiguous_model, asking, pixel_stages
 from utils.images import to_unit_range
 from utils.models.model_source import ModelSource, open_source
 from utils.models.runtime import Runtime
-from utils.options import AmbiguousImageOptions, parse_options
+from utils.options import options_of
 
 one_thread = runs.one_thread
 no_weights = runs.no_weights
@@ -50,7 +54,7 @@ def upscaler_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def source_of(folder: Path) -> ModelSource:
-    return open_source(str(folder), AmbiguousImageOptions.OPTIONAL_PATHS["stage_3_path"], None, "stage_3_path")
+    return open_source(str(folder), options_of(AmbiguousImageOptions)["stage_3_path"].weights, None, "stage_3_path")
 
 
 @pytest.fixture(scope="module")
@@ -338,17 +342,17 @@ def test_both_text_encoders_are_gone_before_networks_load(argv: runs.Argv, monke
 
 
 def test_a_run_without_it_keeps_its_header(if_stage_1_folder: Path, if_stage_2_folder: Path, tmp_path: Path) -> None:
-    options = parse_options(runs.ambiguous(if_stage_1_folder, if_stage_2_folder, tmp_path))
-    job = main.plan(options)
-    assert list(job.sources) == ["stage_1_path", "stage_2_path"]
-    assert job.options.decisive()["stage3_noise_level"] is None  # as in folders that never heard of it
-    assert "stage_3_path" not in job.options.decisive()
+    plan = make_plan(*parse(runs.ambiguous(if_stage_1_folder, if_stage_2_folder, tmp_path)))
+    assert list(plan.sources) == ["stage_1_path", "stage_2_path"]
+    assert plan.options.pinned()["stage3_noise_level"] is None  # as in folders that never heard of it
+    assert "stage_3_path" not in plan.options.pinned()
 
 
 def test_it_serves_the_embedded_model_too(upscaler_folder: Path) -> None:
-    options = parse_options(["--app", "ambiguous_image", "--model", "tiny", "--stage_3_path", str(upscaler_folder)])
-    assert list(options.paths) == ["stage_1_path", "stage_2_path", "stage_3_path"]
-    assert options.with_defaults("tiny").stage3_noise_level == 20
+    argv = ["--app", "ambiguous_image", "--model", "tiny", "--stage_3_path", str(upscaler_folder)]
+    options = runs.filled(argv, "tiny")
+    assert list(weights_of(options, AmbiguousImageOptions)) == ["stage_1_path", "stage_2_path", "stage_3_path"]
+    assert options.stage3_noise_level == 20
 
 
 # ---------------------------------------------------------------------------------------------- what is refused

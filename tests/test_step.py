@@ -235,7 +235,7 @@ def test_the_loop_tells_its_progress() -> None:
     model = one_view_model(FakeUNet(nonlinear_answer(4)), num_inference_steps=4)
     states = list(model.generate(asking("a"), 1))
     assert [(state.stage, state.step, state.steps) for state in states] == [(1, i, 4) for i in (1, 2, 3, 4)]
-    assert [call.timestep for call in model.denoiser.unet.calls] == list(model.stage.schedule.timesteps)
+    assert [call.timestep for call in model.stage.denoiser.unet.calls] == list(model.stage.schedule.timesteps)
 
 
 # ---------------------------------------------------------------------------------------------- averaging
@@ -297,6 +297,6 @@ def test_mvd_end_matches_none_from_there_on() -> None:
     x_t = noise(2, 3, 8, 8)
     states = list(two_views(mvd_end=0.4).denoise({"xts": x_t}, torch.Generator()))
     alone = two_views(sync="none")
-    t = alone.schedule.timesteps[4]
+    t = alone.stage.schedule.timesteps[4]
     out = alone.one_step_process({"xts": states[3].x_t_1}, t, *tables(alone))
     assert torch.equal(states[4].x_t_1, out["x_t_1"])

@@ -13,6 +13,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from guidance.base_model import StepState
 from guidance.networks.denoisers import Conditioning, Denoiser
 from guidance.networks.stable_diffusion import LatentModel
+from guidance.wide_image_app import crop_strip
 from guidance.wide_image_model import WideImageModel
 from tests.analytic import (
     CPU,
@@ -27,7 +28,7 @@ from tests.analytic import (
     wide_model,
     wide_options,
 )
-from utils.images import crop_strip, to_pil
+from utils.images import to_pil
 
 F64 = torch.float64
 GUIDANCE = 3.0
@@ -142,7 +143,7 @@ def test_every_step_equals_the_assignment(sd_folder: Path, cells: tuple[int, int
 
 def first_input(model: WideImageModel, seed: int) -> torch.Tensor:
     next(model.generate(asking("a"), seed))
-    return torch.cat([call.x_t for call in model.denoiser.unet.calls])
+    return torch.cat([call.x_t for call in model.stage.denoiser.unet.calls])
 
 
 @pytest.mark.parametrize("circular", [False, True])
@@ -415,5 +416,5 @@ def test_nan_ends_a_picture() -> None:
 def test_prompts_decide_what_networks_are_told() -> None:
     model = wide_model(FakeUNet(nonlinear_answer(4)), (8, 20), window_stride=6, num_inference_steps=1)
     generate(1, "b", model)
-    (call,) = model.denoiser.unet.calls
+    (call,) = model.stage.denoiser.unet.calls
     assert torch.equal(call.text, torch.cat([EMBEDDINGS[""]] * 3 + [EMBEDDINGS["b"]] * 3))

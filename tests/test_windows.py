@@ -8,7 +8,7 @@ import torch
 from guidance.windows import (
     Axis,
     WindowGrid,
-    equal_runs,
+    equal_spacings,
     extra_steps,
     paste,
     shift_at,
@@ -73,7 +73,7 @@ def test_the_number_of_additions_is_that_of_strides_in_a_window(monkeypatch: pyt
     ],
 )
 def test_runs_of_equal_distance(starts: list[int], runs: list[tuple[int, int, int]]) -> None:
-    assert [(run.start, run.stride, run.count) for run in equal_runs(starts)] == runs
+    assert [(run.start, run.stride, run.count) for run in equal_spacings(starts)] == runs
 
 
 # ---------------------------------------------------------------------------------------------- shifted windows

@@ -165,7 +165,7 @@ def _check(options_class: type, name: str, value: Any) -> None:
         if not _is_kind(one, kind):
             raise UserError(f"--{name} {one!r} is of the wrong kind: give {KINDS[kind]}.")
         if said.choices and one not in said.choices:
-            raise UserError(f"--{name} {one} is not known: give one of {', '.join(said.choices)}.")
+            raise UserError(f"--{name} {one!r} is not known: give one of {', '.join(said.choices)}.")
         if kind in (int, float) and not said.low <= one <= said.high:  # NaN too
             raise UserError(f"--{name} {one} is out of range: give {said.range}.")
 
@@ -174,6 +174,11 @@ def _is_kind(value: Any, kind: type) -> bool:
     if isinstance(value, bool):
         return kind is bool
     return isinstance(value, (int, float) if kind is float else kind)
+
+
+def may_be_none(options_class: type, name: str) -> bool:
+    """Return whether an option may be left out for good."""
+    return _types(options_class)[name][2]
 
 
 def flags(names: Iterable[str]) -> str:
@@ -224,7 +229,7 @@ def _convert(options_class: type, name: str, text: Any) -> Any:
     try:
         return [kind(one) for one in text] if is_list else kind(text)
     except ValueError:
-        shown = " ".join(text) if is_list else text
+        shown = " ".join(map(repr, text)) if is_list else repr(text)
         raise UserError(f"--{name} {shown} is of the wrong kind: give {KINDS[kind]}.") from None
 
 

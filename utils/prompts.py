@@ -136,6 +136,8 @@ def _read_json(path: Path) -> tuple[str, dict[str, Any]]:
         raise UserError(f"--prompts_file {path} cannot be read ({reason}): give a JSON file.") from error
     try:
         entries = json.loads(text, object_pairs_hook=lambda pairs: _without_duplicates(path, text, pairs))
+    except UserError:
+        raise
     except json.JSONDecodeError as error:
         place = f"{path}, line {error.lineno} column {error.colno}"
         raise UserError(f"{place}: this is no JSON ({error.msg}): correct it there.") from error
