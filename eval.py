@@ -3,21 +3,29 @@
 Writes ``eval.json`` (the assignment's keys) and ``eval_details.json`` (everything else) into the folder.
 """
 
+import sys
+
+from utils.errors import tell_interrupts
+
+if __name__ == "__main__":
+    tell_interrupts("eval.py")  # the imports below take a while
+
 import argparse
 import os
-import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from guidance import APPS, get_app
+from utils.console import complain, say
 from utils.errors import OneLineParser, UserError, exit_with
 from utils.files import write_json
-from utils.prompts import ambiguous_prompts, file_stem, read_ambiguous_prompts, read_wide_prompts
+from utils.run.run_record import RunRecord
 from utils.scoring.clip_files import TINY, ClipSource, find_clip
-from utils.scoring.eval_plan import Plan, RunRecord, list_files, make_plan, parse_app, read_run
+from utils.scoring.eval_plan import ScorePlan, list_files, make_plan, read_run
 from utils.scoring.eval_scores import score_plan
 
-PAIRS_FILE = Path(__file__).parent / "data" / "ambiguous_image_prompts.json"
 TABLE_WIDTH = 78
 
 
@@ -26,7 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="eval.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("--fdir1", required=True, metavar="DIR", help="folder of pictures; not searched deeper")
     parser.add_argument(
-        "--app", "-app", required=True, metavar="APP", help="wide_images or ambiguous_images (the singular works too)"
+        "--app", "-app", required=True, metavar="APP", help=f"{' or '.join(APPS)} (a plural s at the end works too)"
     )
     parser.add_argument(
         "--prompts_file",
@@ -46,48 +54,37 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def evaluate(options: argparse.Namespace) -> dict[str, Any]:
-    """Score a folder, write both JSON files and return what ``eval_details.json`` holds.
+def evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], ScorePlan]:
+    """Score a folder, write both JSON files and return what ``eval_details.json`` holds, with the plan behind it.
 
     Raises:
         UserError: nothing to score, CLIP weights that cannot be had, a folder that cannot be written.
     """
-    app, folder = parse_app(options.app), Path(options.fdir1)
+    app, folder = get_app(options.app), Path(options.fdir1)
     paths = list_files(folder)
-    run = read_run(folder, app)
-    plan = _plan(paths, app, run, options.prompts_file)
-    if not plan.pictures:
+    record = read_run(folder, app.name)
+    plan = make_plan(paths, app.naming_rule(options.prompts_file), app.roles, record)
+    if not plan.files:
         raise UserError(f"{folder} has no picture to score{_why_nothing(plan)}.")
     if not os.access(folder, os.W_OK):
         raise UserError(f"{folder} cannot be written, and eval.json belongs there: change its permissions.")
-    source = _find_source(options, run)
-    details = score_plan(plan, source, app, f"{options.fdir1.rstrip('/')}/")
+    source = _find_source(options, record)
+    details = score_plan(plan, source, app.name, f"{options.fdir1.rstrip('/')}/", app.full_points(record))
     _write(folder, details)
-    return details
+    return details, plan
 
 
-def _plan(paths: Sequence[Path], app: str, run: RunRecord | None, prompts_file: Path | None) -> Plan:
-    if app == "wide_image":
-        wide = read_wide_prompts(prompts_file) if prompts_file else {}
-        prompts = {
-            stem: fields["prompt"] for name, fields in wide.items() for stem in (name, file_stem(fields["prompt"]))
-        }
-        return make_plan(paths, app, run, prompts)
-    pairs = [ambiguous_prompts(fields) for fields in read_ambiguous_prompts(prompts_file or PAIRS_FILE).values()]
-    return make_plan(paths, app, run, {file_stem(prompt): prompt for pair in pairs for prompt in pair}, pairs)
-
-
-def _why_nothing(plan: Plan) -> str:
+def _why_nothing(plan: ScorePlan) -> str:
     if not plan.skipped:
         return ": it holds no files"
     first = plan.skipped[0]
     return f": {len(plan.skipped)} skipped, the first one {first.file!r} ({first.reason})"
 
 
-def _find_source(options: argparse.Namespace, run: RunRecord | None) -> ClipSource:
+def _find_source(options: argparse.Namespace, record: RunRecord | None) -> ClipSource:
     model = options.clip_model
-    if model is None and options.clip_pretrained is None and run is not None and run.family == TINY:
-        print("run.json says that the embedded models made these pictures: scoring with the embedded scorer (tiny).")
+    if model is None and options.clip_pretrained is None and record is not None and record["model"]["family"] == TINY:
+        say("run.json says that the embedded models made these pictures: scoring with the embedded scorer (tiny).")
         model = TINY
     return find_clip(model, options.clip_pretrained)
 
@@ -107,28 +104,42 @@ def _write(folder: Path, details: dict[str, Any]) -> None:
         raise UserError(f"the scores cannot be written to {folder}: {error.strerror}.") from error
 
 
-def table(details: dict[str, Any]) -> str:
-    """Return the scores as text: one line per prompt, the mean, views of ambiguous pictures, what was skipped."""
+def table(details: dict[str, Any], plan: ScorePlan) -> list[str]:
+    """Return the scores as lines of text: one per prompt, the mean, views of one picture, what was skipped."""
     lines = [f"{'score':>7}  pictures  prompt"]
     lines += [f"{row['score']:7.4f}  {len(row['files']):8d}  {_short(row['prompt'])}" for row in details["prompts"]]
     lines += [f"{details['score']:7.4f}  {details['counts']['pictures']:8d}  mean over prompts (higher is better)"]
     if details["pairs"]:
-        lines += ["", f"{'A':>7}  {'C':>7}   pair (A: worst alignment, C: concealment; higher is better)"]
-        lines += [
-            f"{row['alignment']:7.4f}  {row['concealment']:7.4f}   {_short(' | '.join(row['prompts']))}"
-            for row in details["pairs"]
-        ]
-        lines += [f"{details['alignment']:7.4f}  {details['concealment']:7.4f}   mean over pairs"]
-    if details["skipped"]:
-        lines += ["", "skipped:"]
-        lines += [f"  {_short(item['file'])}: {item['reason']}" for item in details["skipped"]]
-    return "\n".join([*lines, "", _verdict(details)])
+        lines += _views_table(details)
+    return [*lines, *_skipped(details, plan), "", _verdict(details)]
+
+
+def _views_table(details: dict[str, Any]) -> list[str]:
+    lines = ["", f"{'A':>7}  {'C':>7}   pair (A: worst alignment, C: concealment; higher is better)"]
+    lines += [
+        f"{row['alignment']:7.4f}  {row['concealment']:7.4f}   {_short(' | '.join(row['prompts']))}"
+        for row in details["pairs"]
+    ]
+    lines += [f"{details['alignment']:7.4f}  {details['concealment']:7.4f}   mean over pairs"]
+    if details["clip"]["model"] == TINY:
+        lines += ["By the embedded scorer C is about 1 for whatever the embedded models draw: A is what tells."]
+    return lines
+
+
+def _skipped(details: dict[str, Any], plan: ScorePlan) -> list[str]:
+    """Count what is never scored, by kind; list what one would expect a score of."""
+    by_design = {item.file: item.kind for item in plan.skipped if item.kind is not None}
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(by_design.values()).items()))
+    unexpected = [item for item in details["skipped"] if item["file"] not in by_design]
+    lines = ["", f"Not scored by design: {kinds} (listed in eval_details.json)."] if kinds else []
+    lines += ["", "skipped:"] if unexpected else []
+    return [*lines, *(f"  {_short(item['file'])}: {item['reason']}" for item in unexpected)]
 
 
 def _verdict(details: dict[str, Any]) -> str:
     grade, clip = details["grade"], details["clip"]
     if grade:
-        return f"Grade: {grade['points']} of {grade['of']} ({grade['rule']})."
+        return f"Grade: {grade['points']:g} of {grade['of']:g} ({grade['rule']})."
     if clip["model"] == TINY:
         return (
             "Scored by the embedded scorer: the numbers compare pictures of the embedded models and count for nothing."
@@ -137,22 +148,22 @@ def _verdict(details: dict[str, Any]) -> str:
 
 
 def _short(text: str) -> str:
-    """Return one printable line of at most ``TABLE_WIDTH`` characters."""
+    """Return one line of at most ``TABLE_WIDTH`` characters."""
     text = " ".join(text.split())
-    text = text if len(text) <= TABLE_WIDTH else f"{text[: TABLE_WIDTH - 3]}..."
-    encoding = sys.stdout.encoding or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+    return text if len(text) <= TABLE_WIDTH else f"{text[: TABLE_WIDTH - 3]}..."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code 0, or ends with 2 and one sentence."""
-    options = make_parser().parse_args(argv)
+    """Run the command line; returns the exit code 0, or 130 when stopped, or ends with 2 and one sentence."""
     try:
-        details = evaluate(options)
+        options = make_parser().parse_args(argv)
+        details, plan = evaluate(options)
     except UserError as error:
         exit_with("eval.py", error)
-    print(table(details))
-    print(f"Wrote eval.json and eval_details.json to {details['source_dir']}")
+    except KeyboardInterrupt:
+        complain("eval.py: stopped; nothing was scored")
+        return 130
+    say(*table(details, plan), f"Wrote eval.json and eval_details.json to {details['source_dir']}")
     return 0
 
 

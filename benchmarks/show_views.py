@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import main
 from benchmarks.ambiguous_runs import add_model_options, model_argv
-from utils.animation.folder import canonical_picture
+from utils.animation.views import canonical_picture
 from utils.files import write_atomic
 from utils.images import png_bytes
 from utils.views import get_views

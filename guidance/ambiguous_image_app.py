@@ -32,9 +32,9 @@ from utils.views.weights import check_weights, read_weight_map
 
 if TYPE_CHECKING:
     from PIL import Image
-    from utils.run.run_record import PictureEntry, RunRecord
 
     from utils.animation.movie import Movie
+    from utils.run.run_record import PictureEntry, RunRecord
     from utils.scoring.clip_model import ClipScorer
     from utils.scoring.eval_plan import NamingRule
 
@@ -197,7 +197,7 @@ class AmbiguousImageApp(App):
         return [*views, *whole, {"file": f"{joined}.png", "role": "side_by_side"}]
 
     def naming_rule(self, prompts_file: Path | None) -> "NamingRule":
-        from utils.scoring.eval_plan import ViewsNaming
+        from utils.scoring.naming import ViewsNaming
 
         return ViewsNaming([view_prompts(fields) for fields in read_view_prompts(prompts_file or PAIRS_FILE).values()])
 
@@ -206,14 +206,15 @@ class AmbiguousImageApp(App):
         return float(scorer.cosines([(image, prompt) for image, prompt, _ in pictures]).min())
 
     def full_points(self, record: "RunRecord | None") -> float:
-        views = [] if record is None else record["options"].get("views_names", [])
-        return 5.0 if any(name.startswith(("inner_rotate", "inner_circle")) for name in views) else 10.0
+        views = [] if record is None else record["options"].get("views_names")
+        turned = isinstance(views, list) and any(str(name).startswith(("inner_rotate", "inner_circle")) for name in views)
+        return 5.0 if turned else 10.0
 
     def movie(self, folder: Path, picture: "PictureEntry", record: "RunRecord") -> "Movie":
-        from utils.animation.folder import views_movie
+        from utils.animation.views import views_movie
 
         options = record["options"]
-        return views_movie(folder, picture, options["views_names"], options.get("rotate_angle"),
+        return views_movie(folder, picture["files"], options["views_names"], options.get("rotate_angle"),
                            record.get("permutations", {}))  # fmt: skip
 
 

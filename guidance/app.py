@@ -132,8 +132,9 @@ class App(ABC):
         """Return the files of one picture, with ``suffix`` in their stems; each has a role of :attr:`roles`."""
 
     def main_file(self, picture: "PictureEntry") -> str:
-        """Return the file whose name stands for a picture."""
-        return next(entry["file"] for entry in picture["files"] if entry["role"] == self.main_role)
+        """Return the file whose name stands for a picture: of the main role, else the first one."""
+        files = picture["files"]
+        return next((entry["file"] for entry in files if entry["role"] == self.main_role), files[0]["file"])
 
     @abstractmethod
     def naming_rule(self, prompts_file: Path | None) -> "NamingRule":
@@ -163,5 +164,6 @@ class App(ABC):
         """Return how a finished picture moves, from its files in ``folder`` and ``run.json`` alone.
 
         Raises:
-            ValueError: the record does not say what is needed.
+            UserError: the record does not say what is needed.
+            ValueError: a file is damaged.
         """

@@ -15,9 +15,9 @@ from utils.views.weights import read_weight_map
 
 if TYPE_CHECKING:
     from PIL import Image
-    from utils.run.run_record import PictureEntry, RunRecord
 
     from utils.animation.movie import Movie
+    from utils.run.run_record import PictureEntry, RunRecord
     from utils.scoring.clip_model import ClipScorer
     from utils.scoring.eval_plan import NamingRule
 
@@ -156,7 +156,7 @@ class WideImageApp(App):
         return [{"file": f"{stem}.png", "role": "strip", "prompt": prompt}, *crops]
 
     def naming_rule(self, prompts_file: Path | None) -> "NamingRule":
-        from utils.scoring.eval_plan import StripNaming
+        from utils.scoring.naming import StripNaming
 
         entries = read_strip_prompts(prompts_file) if prompts_file else {}
         stems = {
@@ -175,10 +175,10 @@ class WideImageApp(App):
         return float(scorer.cosines(crops or default or [(strip, prompt)]).mean())
 
     def movie(self, folder: Path, picture: "PictureEntry", record: "RunRecord") -> "Movie":
-        from utils.animation.folder import main_picture
         from utils.animation.movie import strip_movie
+        from utils.images import decode
 
-        strip = main_picture(folder, picture, self.main_role)
+        strip = decode(folder / self.main_file(picture))
         return strip_movie(strip, picture["prompts"][0], bool(record["options"].get("circular")))
 
 

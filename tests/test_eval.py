@@ -8,6 +8,7 @@ import sys
 import time
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,17 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import eval as eval_script
+from guidance import get_app
 from utils import files
 from utils.errors import UserError, exit_with
 from utils.images import decode
 from utils.prompts import PictureRequest as Request
-from utils.prompts import ambiguous_files, file_stem, wide_files
+from utils.prompts import file_stem
+from utils.run.run_record import FileEntry
 from utils.scoring import clip_files
 from utils.scoring.clip_files import ClipSource, find_clip
-from utils.scoring.eval_plan import Plan, is_joined, list_files, make_plan, read_run
+from utils.scoring.eval_plan import ScorePlan, list_files, make_plan, read_run
+from utils.scoring.naming import StripNaming, ViewsNaming, is_joined
 
 ROOT = Path(__file__).parents[1]
 MODEL_CONFIG = {
@@ -69,32 +73,40 @@ def draw_all(folder: Path, *names: str, wide: tuple[str, ...] = ()) -> Path:
     return folder
 
 
-def plan_of(folder: Path, app: str, **given: Any) -> Plan:
-    return make_plan(list_files(folder), app, **given)
+def plan_of(folder: Path, app: str, known: bool = False, **names: Any) -> ScorePlan:
+    """Plan a folder; ``known``: by its run.json, too."""
+    rule = StripNaming(names.get("prompts", {})) if app == "wide_image" else ViewsNaming(names.get("pairs", []))
+    return make_plan(list_files(folder), rule, get_app(app).roles, read_run(folder, app) if known else None)
 
 
-def prompts_of(plan: Plan) -> dict[str, str]:
-    return {picture.file: picture.prompt for picture in plan.pictures}
+def files_of(app: str, request: Request, suffix: str) -> list[FileEntry]:
+    options = SimpleNamespace(views_names=["identity"] * len(request.prompts))  # by which the app lists files
+    return get_app(app).list_files(options, request, suffix)
 
 
-def reasons_of(plan: Plan) -> dict[str, str]:
+def prompts_of(plan: ScorePlan) -> dict[str, str]:
+    return {picture.file: picture.prompt for picture in plan.files}
+
+
+def reasons_of(plan: ScorePlan) -> dict[str, str]:
     return {item.file: item.reason for item in plan.skipped}
 
 
-def write_run(folder: Path, app: str, requests: list[Request], family: str = "sd", status: str = "done") -> None:
-    list_of = wide_files if app == "wide_image" else ambiguous_files
+def write_run(folder: Path, app: str, requests: list[Request], family: str = "sd", status: str = "done") -> list[str]:
+    """Write a run.json of some pictures; return the stems of their files."""
     pictures = [
         {
-            "name": file_stem("-".join(request.prompts)),
+            "name": f"{number}",
             "prompts": list(request.prompts),
             "seed": 1,
             "status": status,
-            "files": list_of(request, "" if number == 0 else f"~{number + 1}"),
+            "files": files_of(app, request, "" if number == 0 else f"~{number + 1}"),
         }
         for number, request in enumerate(requests)
     ]
-    record = {"app": app, "options": {}, "versions": {}, "git_revision": None, "model": {"family": family}}
+    record = {"app": app, "options": {}, "model": {"family": family, "sources": {}}, "sessions": []}
     (folder / "run.json").write_text(json.dumps({**record, "pictures": pictures}))
+    return [Path(entry["file"]).stem for picture in pictures for entry in picture["files"]]
 
 
 def run_main(folder: Path, app: str, clip_folder: Path, *more: str) -> dict[str, Any]:
@@ -178,9 +190,8 @@ def test_a_prompts_file_comes_before_the_file_name(tmp_path: Path) -> None:
 
 def test_run_json_comes_first_and_unknown_files_follow_their_names(tmp_path: Path) -> None:
     request = Request(("A / b.c",), {"eval_pos": (5, 60)})
-    write_run(tmp_path, "wide_image", [request])
-    draw_all(tmp_path, *(Path(entry["file"]).stem for entry in wide_files(request, "")), "Other_prompt_9")
-    plan = plan_of(tmp_path, "wide_image", run=read_run(tmp_path, "wide_image"), prompts={"A___b.c": "wrong"})
+    draw_all(tmp_path, *write_run(tmp_path, "wide_image", [request]), "Other_prompt_9")
+    plan = plan_of(tmp_path, "wide_image", known=True, prompts={"A___b.c": "wrong"})
     stem = file_stem("A / b.c")
     assert prompts_of(plan) == {
         f"{stem}_5.png": "A / b.c",
@@ -197,11 +208,8 @@ def test_run_json_comes_first_and_unknown_files_follow_their_names(tmp_path: Pat
 def test_every_prompt_comes_back_from_its_files(tmp_path: Path, app: str, prompt: str) -> None:
     wide = app == "wide_image"
     requests = [Request((prompt,), {"eval_pos": (0, 7)}) if wide else Request((prompt, "a dog"))] * 2
-    write_run(tmp_path, app, requests)
-    run = read_run(tmp_path, app)
-    draw_all(tmp_path, *(Path(file).name.removesuffix(".png") for file in run.files))
-    plan = plan_of(tmp_path, app, run=run)
-    assert len(plan.pictures) == 4
+    plan = plan_of(draw_all(tmp_path, *write_run(tmp_path, app, requests)), app, known=True)
+    assert len(plan.files) == 4
     assert set(prompts_of(plan).values()) == ({prompt} if wide else {prompt, "a dog"})
 
 
@@ -211,29 +219,25 @@ def test_repeated_names_come_back_without_run_json(tmp_path: Path) -> None:
 
 
 def test_strips_without_crops_and_unfinished_pictures_are_skipped(tmp_path: Path) -> None:
-    write_run(tmp_path, "wide_image", [Request(("A b",))])
-    assert reasons_of(
-        plan_of(draw_all(tmp_path, "A_b"), "wide_image", run=read_run(tmp_path, "wide_image"))
-    ).keys() == {"A_b.png"}
-    write_run(tmp_path, "wide_image", [Request(("A b",), {"eval_pos": (3,)})], status="failed")
-    plan = plan_of(draw_all(tmp_path, "A_b_3"), "wide_image", run=read_run(tmp_path, "wide_image"))
-    assert not plan.pictures
+    draw_all(tmp_path, *write_run(tmp_path, "wide_image", [Request(("A b",))]))
+    assert reasons_of(plan_of(tmp_path, "wide_image", known=True)).keys() == {"A_b.png"}
+    draw_all(tmp_path, *write_run(tmp_path, "wide_image", [Request(("A b",), {"eval_pos": (3,)})], status="failed"))
+    plan = plan_of(tmp_path, "wide_image", known=True)
+    assert not plan.files
     assert "failed" in reasons_of(plan)["A_b_3.png"]
 
 
 def test_a_file_that_run_json_names_and_the_folder_lacks_is_listed(tmp_path: Path) -> None:
     write_run(tmp_path, "wide_image", [Request(("A b",), {"eval_pos": (3, 4)})])
-    plan = plan_of(draw_all(tmp_path, "A_b_3", "A_b"), "wide_image", run=read_run(tmp_path, "wide_image"))
+    plan = plan_of(draw_all(tmp_path, "A_b_3", "A_b"), "wide_image", known=True)
     assert "not in the folder" in reasons_of(plan)["A_b_4.png"]
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_views_of_run_json_belong_together(tmp_path: Path, count: int) -> None:
     request = Request(tuple(f"a picture of {word}" for word in ("one", "two", "three")[:count]))
-    write_run(tmp_path, "ambiguous_image", [request])
-    run = read_run(tmp_path, "ambiguous_image")
-    draw_all(tmp_path, *(Path(file).stem for file in run.files))
-    plan = plan_of(tmp_path, "ambiguous_image", run=run)
+    draw_all(tmp_path, *write_run(tmp_path, "ambiguous_image", [request]))
+    plan = plan_of(tmp_path, "ambiguous_image", known=True)
     (views,) = plan.views
     assert views.prompts == request.prompts
     assert [prompts_of(plan)[file] for file in views.files] == list(request.prompts)
@@ -255,21 +259,31 @@ def test_a_damaged_run_json_is_told(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "field"), [("crop", "prompt"), ("view", "prompt"), ("view", "view"), ("view", "role")]
+    ("change", "wanted"),
+    [({"prompt": None}, "prompt"), ({"view": None}, "view"), ({"role": None}, "role"), ({"file": 3}, "file")],
 )
-def test_a_file_entry_without_its_fields_is_told(tmp_path: Path, role: str, field: str) -> None:
-    entry = {"file": "a.png", "role": role, "prompt": "a", "view": 0}
-    for broken in ({**entry, field: None}, {name: value for name, value in entry.items() if name != field}):
-        picture = {"prompts": ["a"], "status": "done", "files": [broken]}
-        record = {"app": "wide_image", "model": {"family": "sd"}, "pictures": [picture]}
-        (tmp_path / "run.json").write_text(json.dumps(record))
-        with pytest.raises(UserError, match=r"run\.json"):
-            read_run(tmp_path, "wide_image")
+def test_a_file_entry_with_odd_fields_is_told(tmp_path: Path, change: dict, wanted: str) -> None:
+    write_run(tmp_path, "ambiguous_image", [Request(("a", "b"))])
+    record = json.loads((tmp_path / "run.json").read_text())
+    record["pictures"][0]["files"][0] |= change
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=rf"run\.json.*files\[0\]\.{wanted} is"):
+        read_run(tmp_path, "ambiguous_image")
+
+
+def test_a_view_without_its_prompt_is_listed(tmp_path: Path) -> None:
+    draw_all(tmp_path, *write_run(tmp_path, "ambiguous_image", [Request(("a", "b"))]))
+    record = json.loads((tmp_path / "run.json").read_text())
+    del record["pictures"][0]["files"][0]["prompt"]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    plan = plan_of(tmp_path, "ambiguous_image", known=True)
+    assert prompts_of(plan) == {"b.png": "b"} and plan.views == []
+    assert "which prompt" in reasons_of(plan)["a.png"]
 
 
 def test_the_other_app_is_told(tmp_path: Path) -> None:
     write_run(tmp_path, "wide_image", [Request(("A b",))])
-    with pytest.raises(UserError, match="--app wide_images"):
+    with pytest.raises(UserError, match="--app wide_image"):
         read_run(tmp_path, "ambiguous_image")
 
 
@@ -367,7 +381,8 @@ def test_the_table_shows_scores_and_no_grade_for_other_weights(
     printed = capsys.readouterr().out
     assert details["grade"] is None
     assert f"{details['score']:.4f}" in printed
-    assert "A long prompt" in printed and "A_long_prompt.png: a whole strip" in printed
+    assert "A long prompt" in printed and "Not scored by design: 1 strip (" in printed
+    assert "A_long_prompt.png" not in printed and "skipped:" not in printed
     assert "Grade:" not in printed and "No grade" in printed
 
 
@@ -514,7 +529,7 @@ def test_bad_input_ends_with_code_two_and_one_sentence(tmp_path: Path, capsys: p
         str(empty): "holds no files",
     }
     cases = [(folder, "wide_images", words) for folder, words in folders.items()]
-    cases += [(str(notes), "wide_images", "1 skipped"), (str(notes), "panorama", "unknown app")]
+    cases += [(str(notes), "wide_images", "1 skipped"), (str(notes), "panorama", "--app panorama is not known")]
     for folder, app, words in cases:
         with pytest.raises(SystemExit) as end:
             eval_script.main(["--fdir1", folder, "--app", app])

@@ -232,13 +232,13 @@ def test_of_another_app_only_that_is_said(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------- what is per picture
 
 
-@pytest.mark.parametrize("absent", [{}, {"eval_pos": None}, {"eval_pos": []}, {"eval_pos": ()}])
+@pytest.mark.parametrize("absent", [{}, {"eval_pos": None}, {"eval_pos": []}, {"eval_pos": ()}, {"eval_pos": ""}])
 def test_inputs_that_were_not_given_are_all_alike(tmp_path: Path, absent: dict) -> None:
     enter(tmp_path, [PictureRequest(("one",), absent)])
     assert "eval_pos" not in read(tmp_path)["pictures"][0]
     for other in ({}, {"eval_pos": None}, {"eval_pos": ()}):
         assert names(enter(tmp_path, [PictureRequest(("one",), other)])) == ["one"]
-    assert names(enter(tmp_path, [PictureRequest(("one",), {"negative_prompt": ""})])) == ["one~2"]
+    assert names(enter(tmp_path, [PictureRequest(("one",), {"eval_pos": 0})])) == ["one~2"]
 
 
 def test_inputs_are_compared_and_come_back(tmp_path: Path) -> None:

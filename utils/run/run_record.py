@@ -116,9 +116,9 @@ def inputs_of(picture: PictureEntry) -> dict[str, Any]:
 
 
 def given(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return inputs as JSON reads them back, without those that are None or an empty list: they were not given."""
+    """Return inputs as JSON reads them back, without those that are None or empty: they were not given."""
     values = json.loads(json.dumps(dict(inputs)))
-    return {name: value for name, value in values.items() if value is not None and value != []}
+    return {name: value for name, value in values.items() if value not in (None, "", [])}
 
 
 def first_seed(picture: PictureEntry) -> int:
@@ -269,6 +269,8 @@ def _check_picture(picture: PictureEntry, place: str) -> None:
     _check_name(picture["name"], f"{place}.name")
     if picture["status"] not in STATUSES:
         raise ValueError(f"{place}.status is {_show(picture['status'])}, not one of {', '.join(STATUSES)}")
+    if not picture["files"]:
+        raise ValueError(f"{place}.files is empty")
     if not picture["prompts"] or not all(map(_is_unicode, picture["prompts"])):
         raise ValueError(f"{place}.prompts must be one text or more, without half characters")
     for seed in (picture["seed"], *(sample["seed"] for sample in picture.get("samples", ()))):

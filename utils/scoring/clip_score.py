@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-FULL_POINTS, FULL_LIMIT = 10, 0.28
-HALF_POINTS, HALF_LIMIT = 5, 0.26
+FULL_LIMIT, HALF_LIMIT = 0.28, 0.26  # above the one all points are given, from the other on half of them
 
 
 def normalize(features: np.ndarray) -> np.ndarray:
@@ -66,11 +65,11 @@ def mean_by_prompt(prompts: Sequence[str], scores: Sequence[float]) -> dict[str,
     return {prompt: float(np.mean(group)) for prompt, group in groups.items()}
 
 
-def points(score: float) -> int:
-    """Return the assignment's points for a mean score: 10 above 0.28, 5 from 0.26 on, else 0."""
+def points(score: float, full: float) -> float:
+    """Return the assignment's points for a mean score: ``full`` above 0.28, half of it from 0.26 on, else 0."""
     if score > FULL_LIMIT:
-        return FULL_POINTS
-    return HALF_POINTS if score >= HALF_LIMIT else 0
+        return full
+    return full / 2 if score >= HALF_LIMIT else 0.0
 
 
 def _square(cosines: np.ndarray) -> np.ndarray:

@@ -1,37 +1,27 @@
 """Which files of a results folder are scored, with which prompts; which are skipped, and why.
 
-Prompts come from ``run.json`` where it knows a file, else from a prompts file, else from the file name.
+Prompts come from ``run.json`` where it knows a file, else from a rule about file names.
 """
 
-import json
-import re
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from utils.errors import UserError
 from utils.images import is_moving, picture_size
-from utils.prompts import file_stem, prompt_from_stem
+from utils.run.run_folder import ANIMATION
+from utils.run.run_record import FILE, RESERVED, FileEntry, PictureEntry, RunRecord, read_record
 
-APPS = {"wide_image": "wide_image", "wide_images": "wide_image"}
-APPS |= {"ambiguous_image": "ambiguous_image", "ambiguous_images": "ambiguous_image"}
-SCORED_ROLE = {"wide_image": "crop", "ambiguous_image": "view"}
-ROLE_REASONS = {
-    "strip": "a whole strip; only crops are scored",
-    "side_by_side": "views side by side; each view is scored alone",
-    "whole": "the whole of which the views are parts; each part is scored alone",
+Roles = Mapping[str, str | None]  # role of a file -> why it is not scored, or None where it is
+COMMON_ROLES: dict[str, str | None] = {
     "latents": "states of the networks, no picture",
-    "animation": "a moving picture; what it is made from is scored",
+    ANIMATION: "a moving picture; what it is made from is scored",
 }
-OWN_FILES = {"run.json", "eval.json", "eval_details.json"}
-STRIP_RATIO = 1.5
-NUMBERED = re.compile(r"(?P<stem>.*)_(?P<position>\d+)", re.DOTALL)
-REPEATED = re.compile(r"(~view\d+)?(~\d+)?$")  # what utils/prompts.py appends to a name that is taken
 
 
 @dataclass(frozen=True)
-class Picture:
+class ScoredFile:
     """A file to score against a prompt."""
 
     file: str
@@ -39,16 +29,21 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """A file that is not scored, and the reason."""
+class SkippedFile:
+    """A file that is not scored, and the reason.
+
+    Attributes:
+        kind: what it is, where such files are never scored; None where one would expect a score.
+    """
 
     file: str
     reason: str
+    kind: str | None = None
 
 
 @dataclass(frozen=True)
 class Views:
-    """The views of one ambiguous picture: file i was made for prompt i."""
+    """The views of one picture: file i was made for prompt i."""
 
     name: str
     files: tuple[str, ...]
@@ -56,33 +51,29 @@ class Views:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to do with a folder: both lists are sorted by file name."""
+class ScorePlan:
+    """What to do with a folder: scored and skipped files are sorted by name."""
 
-    pictures: list[Picture]
-    skipped: list[Skipped]
+    files: list[ScoredFile]
+    skipped: list[SkippedFile]
     views: list[Views]
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """What ``run.json`` says: the app, the model's family, and the entry and picture of each file."""
+class NamingRule(ABC):
+    """How file names map back to prompts, for files that no ``run.json`` knows."""
 
-    app: str
-    family: str
-    pictures: list[dict[str, Any]]
-    files: dict[str, tuple[dict[str, Any], dict[str, Any]]]
+    @abstractmethod
+    def find(self, paths: Sequence[Path], stems: Set[str]) -> list[ScoredFile | SkippedFile]:
+        """Return for every file its prompt, or why it is not scored.
 
+        Args:
+            paths: pictures that can be read.
+            stems: of all pictures in their folder.
+        """
 
-def parse_app(name: str) -> str:
-    """Return ``wide_image`` or ``ambiguous_image``; the assignment's plural forms are accepted.
-
-    Raises:
-        UserError: any other name.
-    """
-    if name not in APPS:
-        raise UserError(f"unknown app {name!r}; choose one of {', '.join(APPS)}.")
-    return APPS[name]
+    def views(self, files: Sequence[ScoredFile]) -> list[Views]:
+        """Return which of the files that were found are views of one picture."""
+        return []
 
 
 def list_files(folder: Path) -> list[Path]:
@@ -91,186 +82,97 @@ def list_files(folder: Path) -> list[Path]:
     Raises:
         UserError: the folder is missing, no folder, or cannot be read.
     """
-    if not folder.exists():
-        raise UserError(f"the folder {folder} does not exist; --fdir1 takes a folder of pictures.")
-    if not folder.is_dir():
-        raise UserError(f"{folder} is a file; --fdir1 takes a folder of pictures.")
     try:
+        if not folder.exists():
+            raise UserError(f"the folder {folder} does not exist; --fdir1 takes a folder of pictures.")
+        if not folder.is_dir():
+            raise UserError(f"{folder} is a file; --fdir1 takes a folder of pictures.")
         paths = sorted(folder.iterdir(), key=lambda path: path.name)
     except OSError as error:
         raise UserError(f"the folder {folder} cannot be read: {error.strerror}.") from error
-    return [path for path in paths if path.name not in OWN_FILES and path.name[0] != "." and not path.is_dir()]
+    return [path for path in paths if path.name not in RESERVED and path.name[0] != "." and not path.is_dir()]
 
 
 def read_run(folder: Path, app: str) -> RunRecord | None:
     """Read ``run.json`` of a folder; None without one.
 
     Raises:
-        UserError: it is malformed or says that the folder was made by the other app.
+        UserError: it is damaged, or says that another app made these pictures.
     """
-    path = folder / "run.json"
+    path = folder / FILE
     if not path.is_file():
         return None
-    try:
-        record = _run_record(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(
-            f"{path} is damaged ({type(error).__name__}: {error}): remove it to take the prompts from the file names."
-        ) from error
-    if record.app != app:
-        raise UserError(f"{path} says that {record.app} made these pictures; pass --app {record.app}s.")
+    record = read_record(path, "remove it to take the prompts from the file names")
+    if record["app"] != app:
+        raise UserError(f"{path} says that {record['app']} made these pictures; pass --app {record['app']}.")
     return record
 
 
-def _run_record(content: Any) -> RunRecord:
-    files = {}
-    for picture in content["pictures"]:
-        if not all(isinstance(prompt, str) for prompt in picture["prompts"]) or not picture["prompts"]:
-            raise ValueError("prompts must be a list of texts")
-        _ = picture["status"], [_check_entry(entry) for entry in picture["files"]]
-        files |= {entry["file"]: (picture, entry) for entry in picture["files"]}
-    return RunRecord(str(content["app"]), str(content["model"]["family"]), content["pictures"], files)
-
-
-def _check_entry(entry: dict[str, Any]) -> None:
-    fields = {"crop": {"prompt": str}, "view": {"prompt": str, "view": int}}.get(entry["role"], {})
-    for name, kind in {"file": str, "role": str, **fields}.items():
-        if not isinstance(entry[name], kind):
-            raise ValueError(f"{name} of {entry['file']!r} must be of type {kind.__name__}")
-
-
-def header_fault(path: Path) -> str | None:
+def header_fault(path: Path) -> SkippedFile | None:
     """Return why a file cannot be scored, judged by its header alone, or None."""
     try:
         picture_size(path)
     except ValueError as error:
-        return str(error)
-    return ROLE_REASONS["animation"] if is_moving(path) else None
+        return SkippedFile(path.name, str(error))
+    return SkippedFile(path.name, str(COMMON_ROLES[ANIMATION]), ANIMATION) if is_moving(path) else None
 
 
-def make_plan(
-    paths: Sequence[Path],
-    app: str,
-    run: RunRecord | None = None,
-    prompts: Mapping[str, str] | None = None,
-    pairs: Sequence[Sequence[str]] = (),
-) -> Plan:
+def make_plan(paths: Sequence[Path], rule: NamingRule, roles: Roles, record: RunRecord | None = None) -> ScorePlan:
     """Decide for every file whether and with which prompt it is scored.
 
     Args:
         paths: files of one folder.
-        app: ``wide_image`` or ``ambiguous_image``.
-        run: what ``run.json`` says, if there is one.
-        prompts: prompt by stem (of the strip, or of a view), from a prompts file.
-        pairs: prompts that belong to one ambiguous picture, view by view, for files that ``run.json`` does not know.
+        rule: for the files that ``run.json`` does not know.
+        roles: of the app's files; ``COMMON_ROLES`` need not be among them.
+        record: what ``run.json`` says, if there is one.
     """
-    prompts, pictures, skipped = prompts or {}, [], []
-    faults = {path.name: header_fault(path) for path in paths}
-    stems = {path.stem for path in paths if faults[path.name] is None}
-    rule = _WideRule(stems, prompts) if app == "wide_image" else _AmbiguousRule(stems, prompts, pairs)
-    for path in paths:
-        known = run is not None and path.name in run.files
-        found = _by_run(path.name, run, app) if known else faults[path.name] or rule(path)
-        if isinstance(found, Picture) and faults[path.name]:
-            found = faults[path.name]
-        if isinstance(found, Picture):
-            pictures.append(found)
-        else:
-            skipped.append(Skipped(path.name, found))
-    skipped += _missing({path.name for path in paths}, run)
-    views = _views_of_run(run, pictures) + _views_of_pairs(pairs, pictures, run) if app == "ambiguous_image" else []
-    return Plan(pictures, sorted(skipped, key=lambda item: item.file), views)
+    pictures = record["pictures"] if record else []
+    known = {entry["file"]: (picture, entry) for picture in pictures for entry in picture["files"]}
+    faults = {path.name: fault for path in paths if (fault := header_fault(path))}
+    readable = [path for path in paths if path.name not in faults]
+    by_record = [_by_record(*known[path.name], {**COMMON_ROLES, **roles}) for path in paths if path.name in known]
+    by_record = [faults.get(item.file, item) if isinstance(item, ScoredFile) else item for item in by_record]
+    by_name = rule.find([path for path in readable if path.name not in known], {path.stem for path in readable})
+    broken = [fault for file, fault in faults.items() if file not in known]
+    items = [*by_record, *by_name, *broken, *_missing(pictures, {path.name for path in paths})]
+    return ScorePlan(
+        sorted(_scored(items), key=lambda item: item.file),
+        sorted((item for item in items if isinstance(item, SkippedFile)), key=lambda item: item.file),
+        [*_views_of_record(pictures, _scored(by_record)), *rule.views(_scored(by_name))],
+    )
 
 
-def _by_run(file: str, run: RunRecord, app: str) -> Picture | str:
-    """Return the picture with its prompt, or the reason to skip it, as ``run.json`` has it."""
-    picture, entry = run.files[file]
-    role, wanted = entry["role"], SCORED_ROLE[app]
+def _scored(items: Iterable[ScoredFile | SkippedFile]) -> list[ScoredFile]:
+    return [item for item in items if isinstance(item, ScoredFile)]
+
+
+def _missing(pictures: Sequence[PictureEntry], present: Set[str]) -> list[SkippedFile]:
+    files = [entry["file"] for picture in pictures if picture["status"] == "done" for entry in picture["files"]]
+    return [SkippedFile(file, "named in run.json, but not in the folder") for file in files if file not in present]
+
+
+def _by_record(picture: PictureEntry, entry: FileEntry, roles: Roles) -> ScoredFile | SkippedFile:
+    """Return a file with its prompt, or the reason to skip it, as ``run.json`` has it."""
+    file, role = entry["file"], entry["role"]
     if picture["status"] != "done":
-        return f"run.json says that its picture is {picture['status']}"
-    if role != wanted:
-        return ROLE_REASONS.get(role, f"run.json calls it a {role}; only a {wanted} is scored")
-    return Picture(file, entry["prompt"])
+        return SkippedFile(file, f"run.json says that its picture is {picture['status']}")
+    if role not in roles:
+        scored = " and ".join(f"a {name}" for name, reason in roles.items() if reason is None)
+        return SkippedFile(file, f"run.json calls it a {role}; only {scored} is scored")
+    reason = roles[role]
+    if reason is not None:
+        return SkippedFile(file, reason, role.replace("_", " "))
+    if "prompt" not in entry:
+        return SkippedFile(file, "run.json does not say which prompt it shows")
+    return ScoredFile(file, entry["prompt"])
 
 
-def _missing(present: set[str], run: RunRecord | None) -> list[Skipped]:
-    if run is None:
-        return []
-    done = [file for file, (picture, _) in run.files.items() if picture["status"] == "done"]
-    return [Skipped(file, "named in run.json, but not in the folder") for file in done if file not in present]
-
-
-class _WideRule:
-    """The assignment's rule: ``<prompt>_<position>`` is a crop, ``<prompt>`` beside it the strip."""
-
-    def __init__(self, stems: set[str], prompts: Mapping[str, str]):
-        matches = [NUMBERED.fullmatch(stem) for stem in stems]
-        self.strips = {match["stem"] for match in matches if match} & stems
-        self.prompts = prompts
-
-    def __call__(self, path: Path) -> Picture | str:
-        if path.stem in self.strips:
-            return "a whole strip beside its crops"
-        width, height = picture_size(path)
-        if width > STRIP_RATIO * height:
-            return f"a whole strip: {width}x{height} is wider than {STRIP_RATIO} times its height"
-        match = NUMBERED.fullmatch(path.stem)
-        stem = match["stem"] if match and path.stem not in self.prompts else path.stem
-        prompt = prompt_of(stem, self.prompts)
-        return Picture(path.name, prompt) if prompt else "no prompt in its name"
-
-
-class _AmbiguousRule:
-    """The assignment's rule: the stem is the prompt; two or more stems joined by ``-`` are views side by side."""
-
-    def __init__(self, stems: set[str], prompts: Mapping[str, str], pairs: Sequence[Sequence[str]]):
-        self.stems, self.prompts = stems, prompts
-        self.known = set(prompts) | {file_stem(prompt) for pair in pairs for prompt in pair}
-
-    def __call__(self, path: Path) -> Picture | str:
-        if is_joined(path.stem, self.stems - {path.stem}) or is_joined(path.stem, self.known):
-            return ROLE_REASONS["side_by_side"]
-        width, height = picture_size(path)
-        if width > STRIP_RATIO * height:
-            return f"{ROLE_REASONS['side_by_side']} ({width}x{height} is wider than {STRIP_RATIO} times its height)"
-        prompt = prompt_of(path.stem, self.prompts)
-        return Picture(path.name, prompt) if prompt else "no prompt in its name"
-
-
-def prompt_of(stem: str, prompts: Mapping[str, str]) -> str:
-    """Return the prompt of a stem, a number for repeated names left aside: from the prompts, else by its words."""
-    plain = REPEATED.sub("", stem)
-    return prompts.get(stem) or prompts.get(plain) or prompt_from_stem(plain).strip()
-
-
-def is_joined(stem: str, parts: set[str]) -> bool:
-    """Return whether a stem is two or more of the parts, joined by ``-``; parts may hold ``-`` themselves."""
-    for match in re.finditer("-", stem):
-        tail = stem[match.end() :]
-        if stem[: match.start()] in parts and (tail in parts or is_joined(tail, parts)):
-            return True
-    return False
-
-
-def _views_of_run(run: RunRecord | None, pictures: Sequence[Picture]) -> list[Views]:
-    if run is None:
-        return []
-    scored = {picture.file: picture.prompt for picture in pictures}
+def _views_of_record(pictures: Sequence[PictureEntry], scored: Sequence[ScoredFile]) -> list[Views]:
+    """Return the pictures of which there are as many scored files as prompts, more than one, and all are here."""
+    prompts = {item.file: item.prompt for item in scored}
     views = []
-    for record in run.pictures:
-        entries = sorted((e for e in record["files"] if e["role"] == "view"), key=lambda entry: entry["view"])
-        files = tuple(entry["file"] for entry in entries)
-        if len(files) > 1 and len(files) == len(record["prompts"]) and all(file in scored for file in files):
-            views.append(Views(record["name"], files, tuple(scored[file] for file in files)))
+    for picture in pictures:
+        files = tuple(entry["file"] for entry in picture["files"] if entry["file"] in prompts)
+        if len(files) > 1 and len(files) == len(picture["prompts"]):
+            views.append(Views(picture["name"], files, tuple(prompts[file] for file in files)))
     return views
-
-
-def _views_of_pairs(pairs: Sequence[Sequence[str]], pictures: Sequence[Picture], run: RunRecord | None) -> list[Views]:
-    """Return the pairs of which every view was found among the files that ``run.json`` does not know."""
-    unknown = [picture for picture in pictures if run is None or picture.file not in run.files]
-    files = {picture.prompt: picture.file for picture in reversed(unknown)}
-    return [
-        Views("-".join(file_stem(prompt) for prompt in pair), tuple(files[prompt] for prompt in pair), tuple(pair))
-        for pair in pairs
-        if all(prompt in files for prompt in pair)
-    ]

@@ -11,12 +11,19 @@ from utils.errors import UserError
 from utils.images import decode
 from utils.scoring.clip_files import TINY, ClipSource
 from utils.scoring.clip_model import ClipScorer
-from utils.scoring.clip_score import alignment, concealment, cosine_matrix, mean_by_prompt, points
-from utils.scoring.eval_plan import Picture, Plan, Views
+from utils.scoring.clip_score import (
+    FULL_LIMIT,
+    HALF_LIMIT,
+    alignment,
+    concealment,
+    cosine_matrix,
+    mean_by_prompt,
+    points,
+)
+from utils.scoring.eval_plan import ScoredFile, ScorePlan, Views
 
 BATCH_SIZE = 16
 METRIC = {"name": "CLIP score: cosine similarity of picture and prompt", "direction": "higher is better"}
-GRADE_RULE = "10 points above 0.28, 5 from 0.26, else 0"
 
 
 @dataclass(frozen=True)
@@ -27,22 +34,24 @@ class Features:
     texts: dict[str, np.ndarray]
 
 
-def score_plan(plan: Plan, source: ClipSource, app: str, source_dir: str) -> dict[str, Any]:
+def score_plan(plan: ScorePlan, source: ClipSource, app: str, source_dir: str, full: float) -> dict[str, Any]:
     """Score the planned pictures and return what ``eval_details.json`` holds.
 
     Args:
         plan: the pictures of the folder.
         source: the CLIP model.
-        app: ``wide_image`` or ``ambiguous_image``.
+        app: its name.
         source_dir: the folder as given, with a slash at its end.
+        full: points that are given at most.
 
     Raises:
         UserError: the model cannot be loaded, or no picture can be decoded.
     """
     scorer = ClipScorer(source)
-    features, broken = extract_features(scorer, plan.pictures, Path(source_dir))
-    pictures = [picture for picture in plan.pictures if picture.file in features.images]
-    skipped = sorted([*map(asdict, plan.skipped), *broken], key=lambda item: item["file"])
+    features, broken = extract_features(scorer, plan.files, Path(source_dir))
+    pictures = [picture for picture in plan.files if picture.file in features.images]
+    known = [{"file": item.file, "reason": item.reason} for item in plan.skipped]
+    skipped = sorted([*known, *broken], key=lambda item: item["file"])
     if not pictures:
         raise UserError(f"{source_dir} has no picture to score: {skipped[0]['file']!r} is {skipped[0]['reason']}.")
     rows = _score_rows(pictures, features)
@@ -57,7 +66,7 @@ def score_plan(plan: Plan, source: ClipSource, app: str, source_dir: str) -> dic
         "metric": METRIC,
         "clip": _clip_row(source, scorer.logit_scale),
         "score": score,
-        "grade": _grade(score, source),
+        "grade": _grade(score, source, full),
         "alignment": _mean(row["alignment"] for row in views),
         "concealment": _mean(row["concealment"] for row in views),
         "counts": {"pictures": len(rows), "prompts": len(prompts), "pairs": len(views), "skipped": len(skipped)},
@@ -69,7 +78,7 @@ def score_plan(plan: Plan, source: ClipSource, app: str, source_dir: str) -> dic
 
 
 def extract_features(
-    scorer: ClipScorer, pictures: Sequence[Picture], folder: Path
+    scorer: ClipScorer, pictures: Sequence[ScoredFile], folder: Path
 ) -> tuple[Features, list[dict[str, str]]]:
     """Return the features of all pictures that can be decoded and of their prompts, and the files that cannot."""
     images, broken = {}, []
@@ -87,13 +96,13 @@ def extract_features(
     return Features(images, texts), broken
 
 
-def _batches(items: Sequence[Picture], size: int) -> Iterator[Sequence[Picture]]:
+def _batches(items: Sequence[ScoredFile], size: int) -> Iterator[Sequence[ScoredFile]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
-def _score_rows(pictures: Sequence[Picture], features: Features) -> list[dict[str, Any]]:
-    def cosine(picture: Picture) -> float:
+def _score_rows(pictures: Sequence[ScoredFile], features: Features) -> list[dict[str, Any]]:
+    def cosine(picture: ScoredFile) -> float:
         return float(cosine_matrix(features.images[picture.file][None], features.texts[picture.prompt][None])[0, 0])
 
     return [{"file": picture.file, "prompt": picture.prompt, "score": cosine(picture)} for picture in pictures]
@@ -127,8 +136,11 @@ def _clip_row(source: ClipSource, logit_scale: float) -> dict[str, Any]:
     }
 
 
-def _grade(score: float, source: ClipSource) -> dict[str, Any] | None:
-    return {"points": points(score), "of": 10, "rule": GRADE_RULE} if source.is_openai else None
+def _grade(score: float, source: ClipSource, full: float) -> dict[str, Any] | None:
+    if not source.is_openai:
+        return None
+    rule = f"{full:g} above {FULL_LIMIT}, {full / 2:g} from {HALF_LIMIT}, else 0"
+    return {"points": points(score, full), "of": full, "rule": rule}
 
 
 def _mean(values: Iterable[float]) -> float | None:
