@@ -28,12 +28,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.report import RESULTS, Row, markdown, positive, write_report
 from benchmarks.wide_runs import Loaded, Meter, load, make_strip
+from guidance.wide_image_app import strip_positions
 from training.drawing.landscape_captions import PROMPTS
 from training.measure.judge import Judge, scene_judge
 from training.measure.strips import seam_figure
 from utils.files import write_json
 from utils.images import crop_strip, save_png
-from utils.prompts import strip_positions
 from utils.scoring.best_of import strip_score
 from utils.scoring.clip_files import TINY, find_clip
 from utils.scoring.clip_model import ClipScorer

@@ -18,7 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.processes import ROOT, run_main
 from benchmarks.report import RESULTS, Row, markdown, write_report
-from utils.prompts import file_stem, read_wide_prompts
+from guidance.wide_image_app import read_strip_prompts
+from utils.prompts import file_stem
 
 PROMPTS = ROOT / "data" / "wide_image_prompts.json"
 THREADS = (1, 2)
@@ -26,7 +27,7 @@ THREADS = (1, 2)
 
 def strips(folder: Path) -> dict[str, np.ndarray]:
     """Return the strips of a run by prompt: ``[h, w, 3]``, uint8."""
-    prompts = [entry["prompt"] for entry in read_wide_prompts(PROMPTS).values()]
+    prompts = [entry["prompt"] for entry in read_strip_prompts(PROMPTS).values()]
     return {prompt: np.asarray(Image.open(folder / f"{file_stem(prompt)}.png")) for prompt in prompts}
 
 

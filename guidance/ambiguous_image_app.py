@@ -207,7 +207,9 @@ class AmbiguousImageApp(App):
 
     def full_points(self, record: "RunRecord | None") -> float:
         views = [] if record is None else record["options"].get("views_names")
-        turned = isinstance(views, list) and any(str(name).startswith(("inner_rotate", "inner_circle")) for name in views)
+        turned = isinstance(views, list) and any(
+            str(name).startswith(("inner_rotate", "inner_circle")) for name in views
+        )
         return 5.0 if turned else 10.0
 
     def movie(self, folder: Path, picture: "PictureEntry", record: "RunRecord") -> "Movie":
@@ -225,7 +227,7 @@ def read_view_prompts(path: Path, with_photo: bool = False) -> Entries:
 
     Args:
         path: JSON file.
-        with_photo: a photograph stands for the first view, and there may be no canonical prompt.
+        with_photo: a photograph stands for the first view, and there is no canonical prompt.
 
     Raises:
         UserError: unreadable, malformed, empty, a name twice, a missing or wrongly typed field (with line and column).
@@ -233,7 +235,7 @@ def read_view_prompts(path: Path, with_photo: bool = False) -> Entries:
 
     def fields_of(fields: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         others = len(fields.keys() - {"canonical_prompt", "negative_prompt"})
-        first = [] if with_photo and "canonical_prompt" not in fields else ["canonical_prompt"]
+        first = [] if with_photo else ["canonical_prompt"]
         return [*first, "instance_prompt", *(f"instance_prompt_{number}" for number in range(2, others + 1))], []
 
     return read_entries(path, fields_of, "ambiguous_image")

@@ -24,10 +24,11 @@ from benchmarks import (
     show_views,
     wide_runs,
 )
+from guidance.wide_image_app import read_strip_prompts
 from tests import runs
 from training.drawing.landscape_captions import PROMPTS
 from utils.models.runtime import COMPILERS
-from utils.prompts import file_stem, read_wide_prompts
+from utils.prompts import file_stem
 
 one_thread = runs.one_thread
 
@@ -220,7 +221,7 @@ def test_a_first_picture_is_timed_as_a_whole(tmp_path: Path, monkeypatch: pytest
 
 
 def test_pixels_of_two_numbers_of_threads_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prompts = [entry["prompt"] for entry in read_wide_prompts(bench_threads.PROMPTS).values()]
+    prompts = [entry["prompt"] for entry in read_strip_prompts(bench_threads.PROMPTS).values()]
 
     def run_main(argv: Sequence[str], folder: Path, threads: int | None = None) -> processes.Measured:
         folder.mkdir()

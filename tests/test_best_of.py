@@ -12,22 +12,27 @@ from PIL import Image
 
 import eval as evaluation
 import main
-from guidance import pipeline
+from guidance import get_app, pipeline
 from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.wide_image_model import WideImageModel
 from tests import runs
 from tests.analytic import ambiguous_options
 from utils.run.writer import Sample
-from utils.scoring.best_of import choose_best, strip_score, views_score
+from utils.scoring.best_of import choose_best
 from utils.scoring.clip_files import ClipSource, find_clip
+from utils.scoring.clip_model import ClipScorer
 
 one_thread, read_once, fast_wide, no_weights = runs.one_thread, runs.read_once, runs.fast_wide, runs.no_weights
+strip_score, views_score = get_app("wide_image").sample_score, get_app("ambiguous_image").sample_score
 PAIR = ["--style", "", "--prompts", "a b", "c"]
 BEST = ["--num_samples", 3, "--keep_best"]
 
 
-class RedScorer:
+class RedScorer(ClipScorer):
     """Stands for CLIP: a picture fits any prompt the better, the redder it is."""
+
+    def __init__(self, source: ClipSource | None = None):
+        self.source = source
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         return np.asarray(image, dtype=np.float64).mean(axis=(0, 1)) + 1e-9
@@ -45,7 +50,7 @@ def red(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     weights = tmp_path / "red.bin"
     weights.write_bytes(b"red")
     monkeypatch.setattr(pipeline, "find_clip", lambda model, pretrained: ClipSource("red", "test", weights))
-    monkeypatch.setattr(main, "load_scorer", lambda source: RedScorer())
+    monkeypatch.setattr("utils.scoring.clip_model.ClipScorer", RedScorer)
     return weights
 
 

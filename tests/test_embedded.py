@@ -10,17 +10,18 @@ from PIL import Image
 
 import eval as evaluation
 import main
+from guidance.ambiguous_image_app import read_view_prompts, view_prompts
 from guidance.networks.denoisers import Conditioning
 from guidance.networks.stable_diffusion import load_stable_diffusion
 from guidance.shared_options import EMBEDDED
-from guidance.wide_image_app import WideImageOptions
+from guidance.wide_image_app import WideImageOptions, read_strip_prompts
 from tests import runs
 from training.drawing.landscape_captions import PROMPTS
 from training.drawing.scenes import draw_strip
 from utils.models.model_source import open_source
 from utils.models.runtime import Runtime
 from utils.options import options_of
-from utils.prompts import ambiguous_prompts, read_ambiguous_prompts, read_wide_prompts, unknown_words
+from utils.prompts import unknown_words
 from utils.scoring.clip_files import find_clip
 from utils.scoring.clip_model import ClipScorer
 from utils.scoring.clip_score import cosine_matrix
@@ -41,13 +42,10 @@ def test_the_files_are_small_and_hold_no_pickle() -> None:
 
 
 def test_every_shipped_prompt_is_known() -> None:
-    for entry in read_wide_prompts(DATA / "wide_image_prompts.json").values():
+    for entry in read_strip_prompts(DATA / "wide_image_prompts.json").values():
         assert unknown_words(entry["prompt"], words_of("landscapes")) == []
     assert unknown_words("A photo of a mountain range at twilight", words_of("landscapes")) == []
-    pairs = [
-        ambiguous_prompts(fields)
-        for fields in read_ambiguous_prompts(DATA / "embedded_ambiguous_prompts.json").values()
-    ]
+    pairs = [view_prompts(fields) for fields in read_view_prompts(DATA / "embedded_ambiguous_prompts.json").values()]
     assert len({frozenset(pair) for pair in pairs}) == len(pairs) == 10
     for prompt in (prompt for pair in pairs for prompt in pair):
         assert unknown_words(prompt, words_of("letters-stage-1")) == []

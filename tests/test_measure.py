@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from guidance.ambiguous_image_app import read_view_prompts
 from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.shared_options import EMBEDDED
 from training import find_pairs
@@ -22,7 +23,6 @@ from training.measure import strips as measure_strips
 from training.measure import tool as measure_tool
 from training.measure.report import BEGIN, END
 from utils.files import write_json
-from utils.prompts import read_ambiguous_prompts
 
 PART = {
     "seeds": 2, "baseline_seeds": 1, "dtype": "auto", "date": "2026-01-02T03:04:05+00:00", "minutes": 0.1,
@@ -152,7 +152,7 @@ def test_two_pictures_are_told_from_one(tmp_path: Path) -> None:
 
 
 def test_the_shipped_pairs_are_ten_of_twelve_letters_and_turned_ones_count_once() -> None:
-    shipped = read_ambiguous_prompts(measure_tool.ROOT / measure_letters.PAIR_PROMPTS).values()
+    shipped = read_view_prompts(measure_tool.ROOT / measure_letters.PAIR_PROMPTS).values()
     names = [measure_letters.pair_name(list(fields.values())) for fields in shipped]
     assert measure_letters.variety_row(names).reached
     assert measure_letters.variety_row(["N/Z a photo", "Z/N a photo"]).shown == "1 pairs, 2 letters"
@@ -337,7 +337,7 @@ def test_chosen_pairs_show_enough_letters_and_make_a_prompts_file(tmp_path: Path
     assert len(chosen) == 3 and len(find_pairs.shown(chosen)) >= 6
     assert (("a", "b", "photo"), 1.0) in find_pairs.choose(ranking, count=3, letters_wanted=3)
     write_json(tmp_path / "pairs.json", find_pairs.entries(chosen))
-    assert len(read_ambiguous_prompts(tmp_path / "pairs.json")) == 3
+    assert len(read_view_prompts(tmp_path / "pairs.json")) == 3
 
 
 def test_the_search_and_the_measurement_share_no_seed() -> None:
@@ -356,4 +356,4 @@ def test_a_small_search_ranks_what_it_drew_and_writes_a_prompts_file(tmp_path: P
     ranking = find_pairs.main([*argv, "--dtype", "float32", "--output", str(output)])
     assert len(ranking) == len(find_pairs.STYLES)
     assert [value for _, value in ranking] == sorted((value for _, value in ranking), reverse=True)
-    assert len(read_ambiguous_prompts(output)) == 1
+    assert len(read_view_prompts(output)) == 1

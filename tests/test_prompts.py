@@ -5,22 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from guidance import get_app
+from guidance.ambiguous_image_app import read_view_prompts, view_prompts
+from guidance.wide_image_app import check_positions, read_strip_prompts, strip_positions
+from tests.analytic import ambiguous_options, wide_options
 from utils.errors import UserError
 from utils.prompts import (
     MAX_STEM_BYTES,
     FileEntry,
     PictureRequest,
-    ambiguous_files,
-    ambiguous_prompts,
-    check_positions,
     file_stem,
     prompt_from_stem,
-    read_ambiguous_prompts,
-    read_wide_prompts,
-    strip_positions,
     unique_files,
     unknown_words,
-    wide_files,
 )
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -31,6 +28,18 @@ NASTY = (
     "'", ",", "(", ")", "&", "+", "!", "300", "_300", " 300", "x" * 179, "x" * 180, "x" * 181, "é" * 100, "🙂" * 50,
     "con",
 )  # fmt: skip
+
+
+def strip_files(request: PictureRequest, suffix: str) -> list[FileEntry]:
+    return get_app("wide_image").list_files(wide_options(512, 3072), request, suffix)
+
+
+def view_files(request: PictureRequest, suffix: str) -> list[FileEntry]:
+    return get_app("ambiguous_image").list_files(
+        ambiguous_options(views_names=["identity"] * len(request.prompts), prompts=list(request.prompts)),
+        request,
+        suffix,
+    )
 
 
 def nasty_prompts(count: int) -> list[str]:
@@ -53,14 +62,14 @@ def test_plain_prompts_are_named_as_the_assignment_says() -> None:
     prompt = "A photo of a mountain range at twilight"
     assert file_stem(prompt) == "A_photo_of_a_mountain_range_at_twilight"
     assert prompt_from_stem(file_stem(prompt)) == prompt
-    files = wide_files(PictureRequest((prompt,), {"eval_pos": (0, 2292)}), "")
+    files = strip_files(PictureRequest((prompt,), {"eval_pos": (0, 2292)}), "")
     assert [entry["file"] for entry in files] == [
         f"{file_stem(prompt)}.png",
         f"{file_stem(prompt)}_0.png",
         f"{file_stem(prompt)}_2292.png",
     ]
     pair = ("an oil painting of a horse", "an oil painting of a snowy mountain village")
-    assert [entry["file"] for entry in ambiguous_files(PictureRequest(pair), "")] == [
+    assert [entry["file"] for entry in view_files(PictureRequest(pair), "")] == [
         "an_oil_painting_of_a_horse.png",
         "an_oil_painting_of_a_snowy_mountain_village.png",
         "an_oil_painting_of_a_horse-an_oil_painting_of_a_snowy_mountain_village.png",
@@ -90,10 +99,10 @@ def test_names_of_a_batch_are_unique_even_where_case_is_ignored() -> None:
                 request = PictureRequest(
                     (prompt,), {"eval_pos": chance.sample((0, 2, 30, 300), k=chance.randint(0, 3))}
                 )
-                batch.append(unique_files(lambda suffix, r=request: wide_files(r, suffix), taken))
+                batch.append(unique_files(lambda suffix, r=request: strip_files(r, suffix), taken))
             else:
                 request = PictureRequest((prompt, *chance.choices(prompts, k=chance.randint(1, 3))))
-                batch.append(unique_files(lambda suffix, r=request: ambiguous_files(r, suffix), taken))
+                batch.append(unique_files(lambda suffix, r=request: view_files(r, suffix), taken))
         names = [name.casefold() for name in batch_names(batch)]
         assert len(set(names)) == len(names)
         for name in batch_names(batch):
@@ -104,12 +113,12 @@ def test_a_strip_never_takes_the_name_of_another_prompts_crop() -> None:
     requests = [PictureRequest(("beach",), {"eval_pos": (300,)}), PictureRequest(("beach 300",))]
     for order in (requests, requests[::-1]):
         taken: set[str] = set()
-        batch = [unique_files(lambda suffix, r=request: wide_files(r, suffix), taken) for request in order]
+        batch = [unique_files(lambda suffix, r=request: strip_files(r, suffix), taken) for request in order]
         assert len(set(batch_names(batch))) == 3
 
 
 def test_equal_prompts_of_two_views_get_two_names() -> None:
-    names = [entry["file"] for entry in ambiguous_files(PictureRequest(("A cat", "a cat", "a/cat")), "")]
+    names = [entry["file"] for entry in view_files(PictureRequest(("A cat", "a cat", "a/cat")), "")]
     assert len({name.casefold() for name in names}) == 4
 
 
@@ -125,7 +134,7 @@ def test_default_crops_lie_inside_every_strip() -> None:
         check_positions(positions, height, width, "a")
         assert len(positions) == (0 if width < height else len(set(positions)))
         assert all(round(position * height / 512) + height <= width for position in positions)
-    assert strip_positions(512, 3072) == (0, 366, 731, 1097, 1463, 1829, 2194, 2560)
+    assert strip_positions(512, 3072) == [0, 366, 731, 1097, 1463, 1829, 2194, 2560]
 
 
 @pytest.mark.parametrize("positions", [(-1,), (2561,), (0, 0), (10**9,)])
@@ -139,33 +148,33 @@ def test_crops_outside_are_refused(positions: tuple[int, ...]) -> None:
 
 
 def test_the_assignments_prompts_files_are_read() -> None:
-    wide = read_wide_prompts(DATA / "wide_image_prompts.json")
+    wide = read_strip_prompts(DATA / "wide_image_prompts.json")
     assert all(entry["prompt"] and len(entry["eval_pos"]) == 8 for entry in wide.values())
     for entry in wide.values():
         check_positions(entry["eval_pos"], 512, 3072, entry["prompt"])
-    pairs = read_ambiguous_prompts(DATA / "ambiguous_image_prompts.json")
-    first = ambiguous_prompts(next(iter(pairs.values())))
+    pairs = read_view_prompts(DATA / "ambiguous_image_prompts.json")
+    first = view_prompts(next(iter(pairs.values())))
     assert first == ("an oil painting of a snowy mountain village", "an oil painting of a horse")
-    assert all(len(ambiguous_prompts(entry)) == 2 for entry in pairs.values())
+    assert all(len(view_prompts(entry)) == 2 for entry in pairs.values())
 
 
 def test_prompts_come_in_the_order_of_the_views(tmp_path: Path) -> None:
     file = tmp_path / "p.json"
     file.write_text('{"x": {"instance_prompt_2": "c", "instance_prompt": "b", "canonical_prompt": "a"}}')
-    (entry,) = read_ambiguous_prompts(file).values()
-    assert ambiguous_prompts(entry) == ("a", "b", "c")
+    (entry,) = read_view_prompts(file).values()
+    assert view_prompts(entry) == ("a", "b", "c")
 
 
 def test_a_photograph_takes_the_place_of_the_canonical_prompt(tmp_path: Path) -> None:
     file = tmp_path / "p.json"
     file.write_text('{"x": {"instance_prompt_2": "c", "instance_prompt": "b"}, "y": {"instance_prompt": "d"}}')
-    entries = read_ambiguous_prompts(file, held=True).values()
-    assert [ambiguous_prompts(entry) for entry in entries] == [("b", "c"), ("d",)]
+    entries = read_view_prompts(file, with_photo=True).values()
+    assert [view_prompts(entry) for entry in entries] == [("b", "c"), ("d",)]
     with pytest.raises(UserError, match="lacks canonical_prompt"):
-        read_ambiguous_prompts(file)
+        read_view_prompts(file)
     file.write_text('{"x": {"canonical_prompt": "a", "instance_prompt": "b"}}')
-    with pytest.raises(UserError, match="unknown field 'canonical_prompt'; known: instance_prompt"):
-        read_ambiguous_prompts(file, held=True)
+    with pytest.raises(UserError, match="unknown field 'canonical_prompt'; known: instance_prompt, negative_prompt"):
+        read_view_prompts(file, with_photo=True)
 
 
 # ---------------------------------------------------------------------------------------------- closed vocabularies

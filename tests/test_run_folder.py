@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from guidance import get_app
+from tests.analytic import wide_options
 from utils.errors import UserError
 from utils.files import write_atomic, write_json
-from utils.prompts import PictureRequest, wide_files
+from utils.prompts import PictureRequest
 from utils.run.run_folder import RunFolder, request_of
 from utils.run.run_record import FileEntry, PictureEntry, read_record
 
@@ -24,7 +26,7 @@ REQUESTS = [PictureRequest((prompt,), {"eval_pos": (0,)}) for prompt in ("one", 
 
 
 def list_files(request: PictureRequest, suffix: str) -> list[FileEntry]:
-    return wide_files(request, suffix)
+    return get_app("wide_image").list_files(wide_options(512, 3072), request, suffix)
 
 
 def enter(path: Path, requests: list[PictureRequest] = REQUESTS, header: dict = HEADER) -> list[PictureEntry]:

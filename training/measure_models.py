@@ -19,6 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from guidance.ambiguous_image_app import read_view_prompts
 from training.drawing import letters
 from training.drawing.landscape_captions import PROMPTS
 from training.measure.letter_pictures import PAIR_PROMPTS, measure_letters, measure_pairs
@@ -29,7 +30,6 @@ from training.measure.strips import measure_strips
 from training.measure.tool import FOLDERS, ROOT, Tool
 from utils.errors import UserError, exit_with
 from utils.options import EMBEDDED
-from utils.prompts import read_ambiguous_prompts
 from utils.provenance import machine
 
 # per picture on one core that does nothing else, about
@@ -93,7 +93,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def estimate(options: argparse.Namespace) -> float:
     """Return about how many minutes the pictures of a run take on idle cores, if none is there yet."""
-    scenes, pairs = len(PROMPTS), len(read_ambiguous_prompts(ROOT / PAIR_PROMPTS))
+    scenes, pairs = len(PROMPTS), len(read_view_prompts(ROOT / PAIR_PROMPTS))
     counts = {
         "strips": scenes * (options.seeds + options.baseline_seeds),
         "letters": len(letters.LETTERS) // 2 * options.seeds,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from guidance.wide_image_app import read_strip_prompts
 from guidance.windows import window_starts
 from training.drawing.landscape_captions import PROMPTS
 from training.drawing.scenes import HEIGHT, draw_pool
@@ -14,7 +15,6 @@ from training.measure.judge import scene_judge
 from training.measure.report import mean, number_row, share_row
 from training.measure.tool import ROOT, Shot, Tool, by_prompts, cost
 from utils.files import write_json
-from utils.prompts import read_wide_prompts
 
 WIDE_PROMPTS = "data/wide_image_prompts.json"
 FIRST_DRAWN_STRIP = 500_000
@@ -56,7 +56,7 @@ def measure_strips(tool: Tool) -> dict[str, Any]:
 
 def write_scenes(file: Path) -> Path:
     """Write the prompts file of all scenes, those of the assignment with their crops; return its full path."""
-    entries = read_wide_prompts(ROOT / WIDE_PROMPTS)
+    entries = read_strip_prompts(ROOT / WIDE_PROMPTS)
     known = {fields["prompt"] for fields in entries.values()}
     write_json(file, entries | {scene: {"prompt": text} for scene, text in PROMPTS.items() if text not in known})
     return file.resolve()
