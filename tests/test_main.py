@@ -182,13 +182,24 @@ def test_a_folder_made_with_other_options_is_left_alone(
     folder = tmp_path / "reference" / "t"
     before = runs.contents(folder, "*")
     argv = runs.wide(sd_folder, tmp_path / "reference", "--prompts_file", file)
-    sentence = runs.refused(capsys, [*argv, "--seed", "2", "--guidance_scale", "3"])
-    assert "--seed: there 1, now 2" in sentence and "--guidance_scale: there 2.0, now 3.0" in sentence
+    sentence = runs.refused(capsys, [*argv, "--num_inference_steps", "3", "--guidance_scale", "3"])
+    assert "--num_inference_steps: there 2, now 3" in sentence and "--guidance_scale: there 2.0, now 3.0" in sentence
     assert "--eta" not in sentence
     for other in (["--window_stride", "4"], ["--circular"], ["--sync", "eps"], ["--dtype", "bfloat16"],
                   ["--save_latents"], ["--panorama_width", "64"], ["--no-initialize_xt_from_zt"]):  # fmt: skip
         assert other[0].replace("no-", "") in runs.refused(capsys, [*argv, *other])
     assert runs.contents(folder, "*") == before
+
+
+def test_another_seed_adds_pictures_to_a_folder(
+    reference: dict[str, bytes], sd_folder: Path, tmp_path: Path, file: Path, fast_wide: list[str]
+) -> None:
+    folder = tmp_path / "reference" / "t"
+    before = runs.contents(folder)
+    assert main.main(runs.wide(sd_folder, tmp_path / "reference", "--prompts_file", file, "--seed", 2)) == 0
+    after = runs.contents(folder)
+    assert before.items() <= after.items() and len(after) == 2 * len(before)
+    assert [picture["seed"] for picture in runs.run_json(folder)["pictures"]] == [1, 1, 1, 2, 2, 2]
 
 
 def test_a_folder_of_other_weights_is_refused(

@@ -241,7 +241,8 @@ def _is_writable(path: Path) -> bool:
 
 def _flatten(header: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must agree between runs into one folder, by the name a user knows it by."""
-    options = {f"--{name}": value for name, value in header["options"].items()}
+    per_picture = set() if "scorer" in header else {"seed"}  # which version 1 named for all of them
+    options = {f"--{name}": value for name, value in header["options"].items() if name not in per_picture}
     models = {
         f"weights of {name}": source.get("commit") or source.get("sha256")
         for name, source in header["model"]["sources"].items()

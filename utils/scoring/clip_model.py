@@ -73,11 +73,6 @@ class ClipScorer:
         images = self.image_features(self.prepare(image) for image, _ in pictures)
         return np.diag(cosine_matrix(images, self.text_features([prompt for _, prompt in pictures])))
 
-    def cosines(self, pictures: "Sequence[tuple[Image.Image, str]]") -> np.ndarray:
-        """Return the cosine of every RGB picture with its own prompt, ``[N]`` in [-1, 1]."""
-        images = self.image_features(self.prepare(image) for image, _ in pictures)
-        return np.diag(cosine_matrix(images, self.text_features([prompt for _, prompt in pictures])))
-
 
 def _load_model(source: ClipSource) -> "torch.nn.Module":
     import open_clip
