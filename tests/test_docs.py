@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-import guidance
 import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -142,7 +141,6 @@ def section(heading: str) -> str:
     return read(README).split(f"\n## {heading}\n")[1].split("\n## ")[0]
 
 
-@pytest.mark.skipif(not hasattr(guidance, "load_pipeline"), reason="comes with the pipeline")
 def test_the_readmes_python_runs(tmp_path: Path) -> None:
     """As a user's script: in a process of its own, with two steps a stage in place of all."""
     block = read(README).split(RUN_BY_TESTS)[1].split("```")[0]
