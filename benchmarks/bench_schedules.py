@@ -5,8 +5,8 @@
 
 Every setting makes the strips of all scenes with the embedded landscapes, setting by setting for each prompt, so that
 all share what a machine does meanwhile; seams depend on the seed, so those that presets are chosen among make more of
-them. The judge of ``training/judge.py`` and the embedded scorer read their crops. Strips lie in ``--work_dir`` and are
-not made again; a judge that is not in ``--checkpoint_dir`` is trained first, which takes minutes. Writes
+them. The judge of ``training/measure/judge.py`` and the embedded scorer read their crops. Strips lie in ``--work_dir``
+and are not made again; a judge that is not in ``--checkpoint_dir`` is trained first, which takes minutes. Writes
 ``bench_schedules.json``, ``.md`` (all settings, seed 0), ``bench_schedules_seeds.json``, ``.md`` (some, all seeds) and
 ``bench_schedules.png`` into ``benchmarks/results``.
 """

@@ -45,8 +45,8 @@ def measure(dtype: str) -> tuple[Row, dict[str, int]]:
                     "--prompts_file", str(PROMPTS)]  # fmt: skip
             run_main(argv, place, threads)
         levels = compare(*map(strips, made))
-    values = np.stack(list(levels.values()))
-    row = {"dtype": dtype, "strips": len(levels), "of these differ": sum(bool(strip.any()) for strip in levels.values()),
+    values, differ = np.stack(list(levels.values())), [prompt for prompt, strip in levels.items() if strip.any()]
+    row = {"dtype": dtype, "strips": len(levels), "of these differ": len(differ),
            "largest difference, levels": int(values.max()), "mean difference, levels": float(values.mean()),
            "values that differ, share": float((values > 0).mean()),
            "by more than 8 levels, share": float((values > 8).mean())}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Two plain classifiers that judge what the embedded models draw: ``python training/judge.py`` trains them.
+"""Two plain classifiers that judge what the embedded models draw: ``python training/measure/judge.py`` trains them.
 
 One tells the 26 letters apart in all styles, one the eleven scenes. They share nothing with the shipped scorer but the
 code that draws: other networks, another random stream, other strips and another split of the faces. They are trained
@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from training.common import LossFunction, Trainer
 from training.drawing import letters, scenes
