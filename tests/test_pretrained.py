@@ -17,19 +17,16 @@ from transformers import CLIPTextModel, T5EncoderModel
 
 import main
 from guidance import ambiguous_image_model
-from guidance.ambiguous_image_app import AmbiguousImageOptions
 from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.networks import deepfloyd
 from guidance.networks.deepfloyd import load_deepfloyd_stage
 from guidance.networks.stable_diffusion import load_stable_diffusion
 from guidance.networks.text_encoders import ClipText, Embeddings, T5Text
-from guidance.wide_image_app import WideImageOptions
 from guidance.wide_image_model import WideImageModel
 from tests import hub_folders, runs
 from utils.models import hub_layout
-from utils.models.model_source import ModelSource, open_source
+from utils.models.model_source import ModelSource
 from utils.models.runtime import Runtime
-from utils.options import options_of
 
 one_thread = runs.one_thread
 CPU = torch.device("cpu")
@@ -43,12 +40,11 @@ def fresh_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def sd_source(folder: Path) -> ModelSource:
-    return open_source(str(folder), options_of(WideImageOptions)["sd_path"].weights, None, "sd_path")
+    return hub_folders.source_of(folder, "sd_path")
 
 
 def stage_source(folder: Path, number: int) -> ModelSource:
-    option = f"stage_{number}_path"
-    return open_source(str(folder), options_of(AmbiguousImageOptions)[option].weights, None, option)
+    return hub_folders.source_of(folder, f"stage_{number}_path")
 
 
 def as_fp16_files(folder: Path, copy: Path) -> Path:
@@ -139,13 +135,14 @@ def test_other_predictions_are_refused(
 LOAD_AND_WEIGH = """
 import re, sys
 from pathlib import Path
-from benchmarks import wide_runs
+from guidance import load_pipeline
 import guidance.wide_image_model
 def own():
     return 1024 * int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 before = own()
-loaded = wide_runs.load(sys.argv[1], dtype="float32", device="cpu")
-wide_runs.make_strip(loaded.model(num_inference_steps=1, panorama_width=64), 0)  # reads all that is mapped
+given = {"dtype": "float32", "device": "cpu", "panorama_width": 64, "num_inference_steps": 1}
+pipe = load_pipeline("wide_image", sd_path=sys.argv[1], **given)
+pipe("a")  # reads all that is mapped
 print(own() - before)
 """
 
