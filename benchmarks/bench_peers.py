@@ -20,7 +20,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.report import Row, markdown, positive, write_report
 from benchmarks.wide_runs import PROMPT, Loaded, Meter, load, make_strip, strip_parser
-from guidance.networks.loading import WITHOUT_SAFETY_CHECKER
 from guidance.wide_image_model import WideImageModel
 from guidance.windows import Window
 
@@ -41,8 +40,8 @@ def load_peer(loaded: Loaded, windows: list[Window]) -> Panorama:
     """Load diffusers' pipeline from the same folder, with the network and the VAE that are in memory already."""
     latent = loaded.latent
     pipeline = Panorama.from_pretrained(
-        loaded.source.fetch(None), unet=latent.denoiser.unet, vae=latent.vae, use_safetensors=True,
-        local_files_only=True, **WITHOUT_SAFETY_CHECKER,
+        loaded.source.fetch(None), unet=latent.denoiser.unet, vae=latent.space.vae, use_safetensors=True,
+        local_files_only=True, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
     pipeline.windows = windows

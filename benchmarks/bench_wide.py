@@ -106,7 +106,7 @@ def compare(model: WideImageModel, repeats: int, seed: int) -> list[Row]:
     meters, canvases = {}, {}
     for _ in range(repeats):
         for name, (run, layout) in runs.items():  # ours first: it begins the stage whose schedule the twin takes
-            for network in (latent.denoiser.unet, latent.vae):
+            for network in (latent.denoiser.unet, latent.space.vae):
                 network.to(memory_format=layout)
             meters[name] = Meter()
             with meters[name].watch(latent):

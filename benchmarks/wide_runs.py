@@ -46,7 +46,7 @@ class Meter:
         device, hooks = latent.denoiser.device, []
         for module, count, seconds in (
             (latent.denoiser.unet, "samples", "unet_seconds"),
-            (latent.vae.decoder, "decodes", "decoder_seconds"),
+            (latent.space.vae.decoder, "decodes", "decoder_seconds"),
         ):
             hooks += self._hooks(module, count, seconds, device)
         started = clock(device)

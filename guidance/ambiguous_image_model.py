@@ -14,10 +14,11 @@ from PIL import Image
 
 from guidance.ambiguous_image_app import AmbiguousImageOptions
 from guidance.base_model import BaseModel, Stage, StepState, mean_dtype
-from guidance.networks.deepfloyd import PixelStage, load_deepfloyd_stage, load_t5_embeddings
+from guidance.networks.deepfloyd import PixelStage, load_deepfloyd_stage
 from guidance.networks.denoisers import Conditioning
 from guidance.networks.spaces import PixelSpace
-from guidance.networks.upscaler import LatentUpscaler, load_clip_embeddings, load_upscaler
+from guidance.networks.text_encoders import ClipText, T5Text, TextEncoder
+from guidance.networks.upscaler import LatentUpscaler, load_upscaler
 from guidance.schedule import Schedule
 from guidance.synchronization import ALONE, WORDS, Case, Tensors, get_case
 from utils.images import crop_square, decode, side_by_side, to_pil, to_unit_range
@@ -86,6 +87,11 @@ class AmbiguousImageModel(BaseModel):
         stages: list[Networks] | None = None,
     ):
         self.sources, self.runtime, self.stages = sources, runtime, stages or []
+        self.text_encoders: dict[str, TextEncoder] = {
+            path: kind(sources[path], runtime)
+            for path, kind in (("stage_1_path", T5Text), ("stage_3_path", ClipText))
+            if path in sources
+        }
         self.space = PixelSpace()
         self.embeddings: dict[str, torch.Tensor] = {}
         self.results: Tensors = {}
@@ -103,22 +109,22 @@ class AmbiguousImageModel(BaseModel):
 
     def prepare(self, prompts: Sequence[str]) -> None:
         """Encode prompts that are not known yet, one text encoder alone in memory; then load the networks, once."""
-        new = [prompt for prompt in dict.fromkeys(["", *prompts]) if prompt not in self.embeddings]
+        new = [prompt for prompt in ("", *prompts) if prompt not in self.embeddings]
+        for encoder in self.text_encoders.values() if new else ():
+            encoder.encode_prompts(new)
         if new:
-            self.embeddings |= load_t5_embeddings(self.sources["stage_1_path"], new, self.runtime)
-        upscaler = self.sources.get("stage_3_path")
-        clip = load_clip_embeddings(upscaler, new, self.runtime) if upscaler and new else {}
+            self.embeddings |= self.text_encoders["stage_1_path"].embeddings
         if not self.stages:
-            self.stages = self._load_stages(clip)
+            self.stages = self._load_stages()
             self.runtime.offload_in_turn([network for stage in self.stages for network in stage.networks])
-        elif clip:
-            self.stages[-1].embeddings.update(clip)
 
-    def _load_stages(self, clip: dict[str, torch.Tensor]) -> list[Networks]:
-        upscaler = self.sources.get("stage_3_path")
+    def _load_stages(self) -> list[Networks]:
         paths = ("stage_1_path", "stage_2_path")
         stages: list[Networks] = [load_deepfloyd_stage(self.sources[path], self.runtime) for path in paths]
-        return [*stages, load_upscaler(upscaler, clip, self.runtime)] if upscaler else stages
+        if "stage_3_path" not in self.sources:
+            return stages
+        embeddings = self.text_encoders["stage_3_path"].embeddings
+        return [*stages, load_upscaler(self.sources["stage_3_path"], embeddings, self.runtime)]
 
     # ------------------------------------------------------------------------------ mapping
 

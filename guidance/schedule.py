@@ -7,7 +7,10 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler
 
+from utils.errors import UserError
+
 FEW_STEPS = 15  # with fewer, a multistep solver's last step is of first order
+NOT_ASKED = ("variance_type", "_use_default_values")  # of a scheduler's config: of no use here, or in the way
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Schedule:
             num_steps: 1 to ``num_train_timesteps``.
             spacing: "leading" or "trailing"; None takes the config's own.
         """
-        scheduler = ddim_scheduler({**config, "timestep_spacing": spacing or config.get("timestep_spacing", "leading")})
+        scheduler = ddim_scheduler({**config, "timestep_spacing": spacing} if spacing else config)
         scheduler.set_timesteps(num_steps)
         overshoot = max(0, int(scheduler.timesteps.max()) - (len(scheduler.alphas_cumprod) - 1))
         timesteps = scheduler.timesteps - overshoot  # 1000 steps and steps_offset 1 would start at 1000
@@ -71,7 +74,38 @@ def half_log_snr(abar: torch.Tensor) -> float:
 
 def ddim_scheduler(config: Mapping[str, Any]) -> DDIMScheduler:
     """Return diffusers' DDIM scheduler with the betas and the final alpha of any pipeline's own scheduler config."""
-    return DDIMScheduler.from_config({name: value for name, value in config.items() if name != "variance_type"})
+    return DDIMScheduler.from_config({name: value for name, value in config.items() if name not in NOT_ASKED})
+
+
+def alphas_cumprod(config: Mapping[str, Any]) -> torch.Tensor:
+    """Return abar of every trained timestep, float64 ``[1000]``, by any scheduler config."""
+    return ddim_scheduler(config).alphas_cumprod.double()
+
+
+def check_schedule(config: Mapping[str, Any], num_steps: int, spacing: str | None = None) -> None:
+    """Check that a run can take its steps with these weights.
+
+    Zero terminal SNR leaves no signal at the last trained timestep: abar = 0. A step from there would divide by it.
+
+    Args:
+        config, num_steps, spacing: as :meth:`Schedule.from_config` takes them.
+
+    Raises:
+        UserError: more steps than the weights know, or a visited timestep without signal.
+    """
+    if num_steps > config["num_train_timesteps"]:
+        raise UserError(
+            f"{num_steps} steps are more than the {config['num_train_timesteps']} that the weights were trained with: "
+            "take fewer."
+        )
+    schedule = Schedule.from_config(config, num_steps, spacing)
+    if (schedule.alphas_cumprod[list(schedule.timesteps)] <= 0).any():
+        used = spacing or config.get("timestep_spacing", "leading")
+        remedy = "fewer steps" if used == "leading" else "--timestep_spacing leading"
+        raise UserError(
+            f"timestep spacing {used} starts {num_steps} steps at timestep {schedule.timesteps[0]}, where these "
+            f"weights leave no signal to step from (zero terminal SNR): take {remedy}."
+        )
 
 
 def ddim_coefficients(abar: torch.Tensor, abar_prev: torch.Tensor, variance: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -49,7 +49,7 @@ class WideImageModel(BaseModel):
         """Encode the prompts that are not known yet, and the empty one; the text encoder is freed afterwards."""
         new = [prompt for prompt in ("", *prompts) if prompt not in self.embeddings]
         if new:
-            self.embeddings |= self.latent_model.encode(new)
+            self.embeddings |= self.latent_model.text.encode_prompts(new)
 
     # ------------------------------------------------------------------------------ mapping
 

@@ -15,6 +15,7 @@ from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.base_model import BaseModel, Stage
 from guidance.networks.deepfloyd import PixelStage
 from guidance.networks.denoisers import Conditioning, Denoiser
+from guidance.networks.spaces import LatentSpace
 from guidance.networks.stable_diffusion import LatentModel
 from guidance.shared_options import SharedOptions
 from guidance.wide_image_app import WideImageOptions
@@ -102,9 +103,18 @@ def turning_answer(x_t, timestep, text, labels):
 class FakeVAE:
     """Decodes by ``decoding`` and counts its calls; latents are ``scaling_factor`` times what it decodes."""
 
-    def __init__(self, decoding: Callable[[torch.Tensor], torch.Tensor], scaling_factor: float = 0.5):
+    def __init__(
+        self,
+        decoding: Callable[[torch.Tensor], torch.Tensor],
+        scaling_factor: float = 0.5,
+        channels: int = 4,
+        scale: int = 2,
+    ):
         self.decoding, self.calls, self.dtype = decoding, [], torch.float32
-        self.config = SimpleNamespace(scaling_factor=scaling_factor)
+        blocks = (1,) * scale.bit_length()
+        self.config = SimpleNamespace(
+            scaling_factor=scaling_factor, latent_channels=channels, block_out_channels=blocks
+        )
 
     def decode(self, latents: torch.Tensor, return_dict: bool = True) -> tuple[torch.Tensor]:
         assert not return_dict
@@ -155,7 +165,9 @@ def wide_model(
     **given: Any,
 ) -> WideImageModel:
     """The app on a canvas of ``cells`` latent cells, 2x2 pixels each."""
-    latent_model = LatentModel(Denoiser(unet, scheduler, device), vae or FakeVAE(enlarge), None, window, 2, channels)
+    vae = vae or FakeVAE(enlarge, channels=channels)
+    space = LatentSpace(vae, vae.config.scaling_factor, device)
+    latent_model = LatentModel(Denoiser(unet, scheduler, device), space, None, window)
     model = WideImageModel(wide_options(cells[0] * 2, cells[1] * 2, **given), latent_model)
     model.embeddings = {prompt: embedding.to(device) for prompt, embedding in EMBEDDINGS.items()}
     return model

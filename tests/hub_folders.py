@@ -4,8 +4,11 @@ from pathlib import Path
 
 import torch
 
+from guidance import APPS, get_app
 from utils.models import hub_layout
 from utils.models.hub_layout import Config, Saving
+from utils.models.model_source import ModelSource, open_source
+from utils.options import options_of
 
 TEXT_WIDTH = 32
 CLIP_SIZES: Config = {
@@ -34,6 +37,15 @@ X4_UNET_SIZES: Config = SD_UNET_SIZES | {"only_cross_attention": (True, False)}
 X4_VAE_SIZES: Config = {
     "sample_size": 32, "layers_per_block": 1, "block_out_channels": (8, 8, 16), "norm_num_groups": 8,
 }  # fmt: skip
+
+
+# option -> components that a run needs of the weights it names
+PARTS = {name: said.weights for app in APPS for name, said in options_of(get_app(app).options).items() if said.weights}
+
+
+def source_of(folder: Path | str, option: str, revision: str | None = None) -> ModelSource:
+    """The weights that an option such as ``sd_path`` names."""
+    return open_source(str(folder), PARTS[option], revision, option)
 
 
 def make_stable_diffusion(

@@ -1,6 +1,5 @@
 """What the tests that go through main.py's own options share: command lines, expected failures, weights read once."""
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,10 +99,10 @@ def fast_wide(monkeypatch: pytest.MonkeyPatch, read_once: dict[str, Any]) -> lis
         key = f"{source.name} {source.identity()['sha256']}"
         if key not in read_once:
             read_once[key] = stable_diffusion.load_stable_diffusion(source, runtime)
-        return dataclasses.replace(read_once[key])  # its encode() drops the pipeline of the copy alone
+        return read_once[key]
 
     monkeypatch.setattr(wide_image_model, "load_stable_diffusion", load)
-    monkeypatch.setattr("guidance.networks.stable_diffusion.gc.collect", lambda: 0)
+    monkeypatch.setattr("guidance.networks.loading.gc.collect", lambda: 0)
     return loads
 
 

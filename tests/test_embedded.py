@@ -90,13 +90,13 @@ def test_the_scorer_tells_fresh_drawings_of_all_scenes_apart() -> None:
 def test_the_landscapes_network_predicts_noise_better_when_told_the_scene() -> None:
     source = open_source(str(EMBEDDED / "landscapes"), options_of(WideImageOptions)["sd_path"].weights, None, "sd_path")
     model = load_stable_diffusion(source, Runtime(torch.device("cpu")))
-    embeddings = model.encode(list(PROMPTS.values()))
+    embeddings = model.text.encode_prompts(["", *PROMPTS.values()])
     generator = torch.Generator().manual_seed(0)
     losses = {"right": [], "wrong": []}
     prompts = list(PROMPTS.values())
     for index, scene in enumerate(PROMPTS):
         picture = torch.tensor(draw_strip(scene, 3, 128)).permute(2, 0, 1)[None] / 127.5 - 1
-        latents = model.vae.encode(picture).latent_dist.mode() * model.vae.config.scaling_factor
+        latents = model.space.encode(picture)
         eps = torch.randn(latents.shape, generator=generator)
         abar = model.denoiser.alphas_cumprod[600].float()
         x_t = abar.sqrt() * latents + (1 - abar).sqrt() * eps

@@ -12,18 +12,14 @@ import pytest
 from huggingface_hub import constants
 
 import main
-from guidance.ambiguous_image_app import AmbiguousImageOptions
-from guidance.wide_image_app import WideImageOptions
 from tests import runs
+from tests.hub_folders import source_of
 from utils.errors import UserError
-from utils.models.model_source import ModelSource, open_source
-from utils.options import options_of
+from utils.models.model_source import ModelSource
 
 one_thread, no_weights, read_once, fast_wide = runs.one_thread, runs.no_weights, runs.read_once, runs.fast_wide
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OTHER_COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
-SD_PARTS = options_of(WideImageOptions)["sd_path"].weights
-STAGE_1_PARTS = options_of(AmbiguousImageOptions)["stage_1_path"].weights
 
 
 class Hub:
@@ -190,7 +186,7 @@ def test_a_revision_that_does_not_exist(
 def test_a_repository_without_a_component(hub: Hub, if_stage_1_folder: Path) -> None:
     hub.folders["some/model"] = if_stage_1_folder
     with pytest.raises(UserError, match="vae/"):
-        open_source("some/model", SD_PARTS, None, "sd_path")
+        source_of("some/model", "sd_path")
 
 
 # ---------------------------------------------------------------------------------------------- the Hub says yes
@@ -224,7 +220,7 @@ def test_only_needed_files_are_fetched(hub: Hub, if_stage_2_folder: Path, tmp_pa
         for name in (file.with_suffix(".bin").name, f"{file.stem}.fp16.safetensors", f"{file.stem}.fp16.bin"):
             shutil.copy(file, file.with_name(name))
     hub.folders["some/stage"] = folder
-    source = open_source("some/stage", options_of(AmbiguousImageOptions)["stage_2_path"].weights, None, "stage_2_path")
+    source = source_of("some/stage", "stage_2_path")
     assert not [file for file in hub.fetched if file.endswith((".bin", ".safetensors"))]
     assert source.fetch(source.weight_variant("auto", half=True)) == source.folder
     weights = [file for file in hub.fetched if file.endswith((".bin", ".safetensors"))]
@@ -237,36 +233,36 @@ def test_only_needed_files_are_fetched(hub: Hub, if_stage_2_folder: Path, tmp_pa
 def test_revisions(hub: Hub, sd_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.folders["some/model"] = sd_folder
     for revision, commit in ((None, COMMIT), ("v1", OTHER_COMMIT), (COMMIT, COMMIT)):
-        assert open_source("some/model", SD_PARTS, revision, "sd_path").commit == commit
+        assert source_of("some/model", "sd_path", revision).commit == commit
     offline(hub, monkeypatch)
     for revision, commit in ((None, COMMIT), ("v1", OTHER_COMMIT), (COMMIT, COMMIT)):
-        assert open_source("some/model", SD_PARTS, revision, "sd_path").commit == commit
+        assert source_of("some/model", "sd_path", revision).commit == commit
     with pytest.raises(UserError, match="cache"):
-        open_source("some/model", SD_PARTS, "v2", "sd_path")
+        source_of("some/model", "sd_path", "v2")
 
 
 def test_a_moved_branch_is_followed(hub: Hub, sd_folder: Path) -> None:
     hub.folders["some/model"] = sd_folder
-    open_source("some/model", SD_PARTS, None, "sd_path")
+    source_of("some/model", "sd_path")
     hub.branches["main"] = OTHER_COMMIT
-    assert open_source("some/model", SD_PARTS, None, "sd_path").commit == OTHER_COMMIT
+    assert source_of("some/model", "sd_path").commit == OTHER_COMMIT
 
 
 def test_weights_that_were_never_fetched_are_missed_offline(
     hub: Hub, sd_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.folders["some/model"] = sd_folder
-    open_source("some/model", SD_PARTS, None, "sd_path")
+    source_of("some/model", "sd_path")
     offline(hub, monkeypatch)
     with pytest.raises(UserError, match="some/model"):
-        source = open_source("some/model", SD_PARTS, None, "sd_path")
+        source = source_of("some/model", "sd_path")
         source.fetch(source.weight_variant("auto", half=False))
 
 
 # ---------------------------------------------------------------------------------------------- weight files
 
 
-def source_of(*files: str) -> ModelSource:
+def offering(*files: str) -> ModelSource:
     return ModelSource("m", Path("m"), ("unet", "text_encoder", "scheduler"), None, frozenset(files))
 
 
@@ -298,7 +294,7 @@ FP16_SHARDS = ("unet/diffusion_pytorch_model.fp16.safetensors", "text_encoder/mo
     ],
 )
 def test_choice_of_weight_files(files: tuple[str, ...], preferred: str, half: bool, expected: str | None) -> None:
-    assert source_of(*files).weight_variant(preferred, half) == expected
+    assert offering(*files).weight_variant(preferred, half) == expected
 
 
 @pytest.mark.parametrize(
@@ -309,7 +305,7 @@ def test_choice_of_weight_files(files: tuple[str, ...], preferred: str, half: bo
 )  # fmt: skip
 def test_missing_weight_files(files: tuple[str, ...], preferred: str) -> None:
     with pytest.raises(UserError, match="safetensors"):
-        source_of(*files).weight_variant(preferred, half=True)
+        offering(*files).weight_variant(preferred, half=True)
 
 
 def test_shards_are_fetched_with_their_index(hub: Hub, if_stage_1_folder: Path, tmp_path: Path) -> None:
@@ -317,7 +313,7 @@ def test_shards_are_fetched_with_their_index(hub: Hub, if_stage_1_folder: Path, 
     for name in FP16_SHARDS:
         (folder / name).write_text("{}")
     hub.folders["some/model"] = folder
-    source = open_source("some/model", STAGE_1_PARTS, None, "stage_1_path")
+    source = source_of("some/model", "stage_1_path")
     source.fetch("fp16")
     assert set(FP16_SHARDS) <= set(hub.fetched)
     assert "text_encoder/model.safetensors" not in hub.fetched
@@ -328,7 +324,7 @@ def test_shards_are_fetched_with_their_index(hub: Hub, if_stage_1_folder: Path, 
 
 def test_the_hash_of_a_folder_is_that_of_what_a_run_reads(sd_folder: Path, tmp_path: Path) -> None:
     def identity(folder: Path) -> str | None:
-        return open_source(str(folder), SD_PARTS, None, "sd_path").identity()["sha256"]
+        return source_of(folder, "sd_path").identity()["sha256"]
 
     folder = shutil.copytree(sd_folder, tmp_path / "copy")
     first = identity(sd_folder)

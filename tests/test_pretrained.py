@@ -1,11 +1,11 @@
 """Both kinds of folders load in every number format, are encoded as diffusers encodes, and give their memory back."""
 
-import gc
 import json
 import shutil
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,20 @@ import pytest
 import torch
 from diffusers import IFPipeline, StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
-from transformers import T5EncoderModel
+from transformers import CLIPTextModel, T5EncoderModel
 
 import main
 from guidance import ambiguous_image_model
-from guidance.ambiguous_image_app import AmbiguousImageOptions
 from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.networks import deepfloyd
-from guidance.networks.deepfloyd import load_deepfloyd_stage, load_t5_embeddings
+from guidance.networks.deepfloyd import load_deepfloyd_stage
 from guidance.networks.stable_diffusion import load_stable_diffusion
-from guidance.wide_image_app import WideImageOptions
+from guidance.networks.text_encoders import ClipText, Embeddings, T5Text
 from guidance.wide_image_model import WideImageModel
 from tests import hub_folders, runs
 from utils.models import hub_layout
-from utils.models.model_source import ModelSource, open_source
+from utils.models.model_source import ModelSource
 from utils.models.runtime import Runtime
-from utils.options import options_of
 
 one_thread = runs.one_thread
 CPU = torch.device("cpu")
@@ -42,12 +40,11 @@ def fresh_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def sd_source(folder: Path) -> ModelSource:
-    return open_source(str(folder), options_of(WideImageOptions)["sd_path"].weights, None, "sd_path")
+    return hub_folders.source_of(folder, "sd_path")
 
 
 def stage_source(folder: Path, number: int) -> ModelSource:
-    option = f"stage_{number}_path"
-    return open_source(str(folder), options_of(AmbiguousImageOptions)[option].weights, None, option)
+    return hub_folders.source_of(folder, f"stage_{number}_path")
 
 
 def as_fp16_files(folder: Path, copy: Path) -> Path:
@@ -75,10 +72,10 @@ def test_folders_load(
     model = load_stable_diffusion(sd_source(folders[0]), runtime)
     stage = load_deepfloyd_stage(stage_source(folders[1], 2), runtime)
     assert (model.window, model.vae_scale, model.channels, stage.size) == (8, 8, 4, 64)
-    for network in (model.denoiser.unet, model.vae, model.pipeline.text_encoder, stage.denoiser.unet):
+    for network in (model.denoiser.unet, model.space.vae, stage.denoiser.unet):
         assert network.dtype == dtype and not network.training
         assert not any(weight.requires_grad for weight in network.parameters())
-    assert model.pipeline.safety_checker is None
+    assert model.text.encode_prompts(["a"])["a"].dtype == dtype
     expected = load_file(next((folders[0] / "unet").glob("*.safetensors")))
     for name, weight in model.denoiser.unet.state_dict().items():
         assert torch.equal(weight, expected[name].to(dtype)), name
@@ -105,13 +102,13 @@ def test_fp16_files_are_taken_on_request(sd_folder: Path, tmp_path: Path) -> Non
     assert not torch.equal(first, second) and torch.equal(first.half().float(), second)
 
 
-def test_stable_diffusion_15_with_its_safety_checker_loads(sd_folder: Path, tmp_path: Path) -> None:
+def test_a_model_with_a_safety_checker_loads_without_it(sd_folder: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(sd_folder, tmp_path / "m")
     index = json.loads((folder / "model_index.json").read_text())
     index |= {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"],
               "feature_extractor": ["transformers", "CLIPImageProcessor"]}  # fmt: skip
     (folder / "model_index.json").write_text(json.dumps(index))
-    assert load_stable_diffusion(sd_source(folder), Runtime(CPU)).pipeline.safety_checker is None
+    assert load_stable_diffusion(sd_source(folder), Runtime(CPU)).window == 8
 
 
 def test_v_prediction_weights_run_and_are_read_as_such(sd_folder: Path, tmp_path: Path) -> None:
@@ -138,13 +135,14 @@ def test_other_predictions_are_refused(
 LOAD_AND_WEIGH = """
 import re, sys
 from pathlib import Path
-from benchmarks import wide_runs
+from guidance import load_pipeline
 import guidance.wide_image_model
 def own():
     return 1024 * int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 before = own()
-loaded = wide_runs.load(sys.argv[1], dtype="float32", device="cpu")
-wide_runs.make_strip(loaded.model(num_inference_steps=1, panorama_width=64), 0)  # reads all that is mapped
+given = {"dtype": "float32", "device": "cpu", "panorama_width": 64, "num_inference_steps": 1}
+pipe = load_pipeline("wide_image", sd_path=sys.argv[1], **given)
+pipe("a")  # reads all that is mapped
 print(own() - before)
 """
 
@@ -166,14 +164,10 @@ def test_weights_are_never_twice_in_memory(sd_folder: Path, tmp_path: Path) -> N
 
 
 def test_embeddings_are_those_of_stable_diffusion(sd_folder: Path) -> None:
-    model = load_stable_diffusion(sd_source(sd_folder), Runtime(CPU))
-    text_encoder = weakref.ref(model.pipeline.text_encoder)
-    padded = model.pipeline.tokenizer("a", padding="max_length", max_length=77).input_ids
-    assert padded[3:] == [0] * 74  # "!", as the folder's legacy files say
-    mine = model.encode(PROMPTS)
-    gc.collect()
-    assert model.pipeline is None and text_encoder() is None
+    mine = ClipText(sd_source(sd_folder), Runtime(CPU)).encode_prompts(["", *PROMPTS])
     theirs = StableDiffusionPipeline.from_pretrained(sd_folder, safety_checker=None, use_safetensors=True)
+    padded = theirs.tokenizer("a", padding="max_length", max_length=77).input_ids
+    assert padded[3:] == [0] * 74  # "!", as the folder's legacy files say
     for prompt in ["", *PROMPTS]:
         positive, negative = theirs.encode_prompt(prompt, CPU, 1, True)
         assert torch.equal(mine[prompt], positive) and torch.equal(mine[""], negative)
@@ -184,21 +178,29 @@ def test_embeddings_are_those_of_stable_diffusion(sd_folder: Path) -> None:
 
 @pytest.fixture
 def encoder_loads(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
-    """Weak references to every T5 encoder that is loaded."""
+    """Weak references to every text encoder that is loaded."""
     loads: list[weakref.ref] = []
-    load = T5EncoderModel.from_pretrained
-
-    def counted(*args: Any, **kwargs: Any) -> T5EncoderModel:
-        encoder = load(*args, **kwargs)
-        loads.append(weakref.ref(encoder))
-        return encoder
-
-    monkeypatch.setattr(T5EncoderModel, "from_pretrained", counted)
+    for network_class in (CLIPTextModel, T5EncoderModel):
+        monkeypatch.setattr(network_class, "from_pretrained", counted(network_class.from_pretrained, loads))
     return loads
 
 
+def counted(load: Callable[..., Any], loads: list[weakref.ref]) -> Callable[..., Any]:
+    def load_and_count(*args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        encoder, report = load(*args, **kwargs)
+        loads.append(weakref.ref(encoder))
+        return encoder, report
+
+    return load_and_count
+
+
+def t5_embeddings(source: ModelSource, prompts: list[str], dtype: torch.dtype = torch.float32) -> Embeddings:
+    """What a process that knows nothing yet makes of prompts."""
+    return T5Text(source, Runtime(CPU, dtype)).encode_prompts(prompts)
+
+
 def test_t5_embeddings_are_those_of_deepfloyd(if_stage_1_folder: Path) -> None:
-    mine = load_t5_embeddings(stage_source(if_stage_1_folder, 1), ["", *PROMPTS], Runtime(CPU))
+    mine = t5_embeddings(stage_source(if_stage_1_folder, 1), ["", *PROMPTS])
     theirs = IFPipeline.from_pretrained(
         if_stage_1_folder, safety_checker=None, feature_extractor=None, watermarker=None,
         requires_safety_checker=False, use_safetensors=True,
@@ -213,18 +215,18 @@ def test_the_cache_is_keyed_by_content(
     if_stage_1_folder: Path, tmp_path: Path, encoder_loads: list[weakref.ref]
 ) -> None:
     source = stage_source(if_stage_1_folder, 1)
-    first = load_t5_embeddings(source, ["a", "b"], Runtime(CPU))
+    first = t5_embeddings(source, ["a", "b"])
     assert len(encoder_loads) == 1
     moved = shutil.copytree(if_stage_1_folder, tmp_path / "moved")
-    again = load_t5_embeddings(stage_source(moved, 1), ["b", "a"], Runtime(CPU))
+    again = t5_embeddings(stage_source(moved, 1), ["b", "a"])
     assert len(encoder_loads) == 1 and all(torch.equal(first[prompt], again[prompt]) for prompt in first)
-    load_t5_embeddings(source, ["a", "c"], Runtime(CPU))
+    t5_embeddings(source, ["a", "c"])
     assert len(encoder_loads) == 2
-    load_t5_embeddings(source, ["a"], Runtime(CPU, torch.bfloat16))
+    t5_embeddings(source, ["a"], torch.bfloat16)
     assert len(encoder_loads) == 3
     file = moved / "text_encoder" / "model.safetensors"
     save_file({name: 2 * weight for name, weight in load_file(file).items()}, file, metadata={"format": "pt"})
-    other = load_t5_embeddings(stage_source(moved, 1), ["a"], Runtime(CPU))
+    other = t5_embeddings(stage_source(moved, 1), ["a"])
     assert len(encoder_loads) == 4 and not torch.equal(other["a"], first["a"])
 
 
@@ -269,7 +271,7 @@ def test_offloading_changes_nothing_and_is_real(
     render = model_class.render
 
     def watched(self: Any, *args: Any) -> Any:
-        networks = [self.latent_model.denoiser.unet, self.latent_model.vae] if app == "wide" else []
+        networks = [self.latent_model.denoiser.unet, self.latent_model.space.vae] if app == "wide" else []
         networks += [stage.denoiser.unet for stage in getattr(self, "stages", [])]
         hooked.extend(hasattr(network, "_hf_hook") for network in networks)
         return render(self, *args)

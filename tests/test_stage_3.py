@@ -22,7 +22,8 @@ from guidance.ambiguous_image_app import AmbiguousImageOptions
 from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.base_model import StepState
 from guidance.command_line import parse
-from guidance.networks.upscaler import LatentUpscaler, load_clip_embeddings, load_upscaler
+from guidance.networks.text_encoders import ClipText
+from guidance.networks.upscaler import LatentUpscaler, load_upscaler
 from guidance.pipeline import make_plan
 from guidance.shared_options import weights_of
 from tests import hub_folders, runs
@@ -38,6 +39,11 @@ CPU = torch.device("cpu")
 PROMPTS = ("a", "b")
 GUIDANCE, STEPS, LEVEL, SEED = 3.0, 3, 35, 9
 LOW, HIGH = 16, 64  # side of the pictures to enlarge, and enlarged
+
+X8_VAE = {
+    "block_out_channels": [8, 8, 16, 16], "down_block_types": ["DownEncoderBlock2D"] * 4,
+    "up_block_types": ["UpDecoderBlock2D"] * 4,
+}  # fmt: skip
 
 # name -> view, inverse view
 VIEWS: dict[str, tuple[Callable, Callable]] = {
@@ -59,7 +65,7 @@ def source_of(folder: Path) -> ModelSource:
 
 @pytest.fixture(scope="module")
 def embeddings(upscaler_folder: Path) -> dict[str, torch.Tensor]:
-    return load_clip_embeddings(source_of(upscaler_folder), ["", *PROMPTS], Runtime(CPU))
+    return ClipText(source_of(upscaler_folder), Runtime(CPU)).encode_prompts(["", *PROMPTS])
 
 
 @pytest.fixture(scope="module")
@@ -325,9 +331,9 @@ def test_both_text_encoders_are_gone_before_networks_load(argv: runs.Argv, monke
     load = CLIPTextModel.from_pretrained
 
     def watched(*args, **kwargs):
-        encoder = load(*args, **kwargs)
+        encoder, report = load(*args, **kwargs)
         encoders.append(weakref.ref(encoder))
-        return encoder
+        return encoder, report
 
     def loading(*args):
         gc.collect()
@@ -370,7 +376,7 @@ def changed(folder: Path, copy: Path, file: str, **values) -> Path:
     [
         ("unet/config.json", {"in_channels": 4}, "this has 4"),
         ("unet/config.json", {"num_class_embeds": None}, "noise level"),
-        ("vae/config.json", {"block_out_channels": [8, 8, 16, 16]}, "this has x8"),
+        ("vae/config.json", X8_VAE, "this has x8"),
         ("scheduler/scheduler_config.json", {"prediction_type": "sample"}, "'sample'"),
     ],
 )

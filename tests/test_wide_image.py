@@ -12,6 +12,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 
 from guidance.base_model import StepState
 from guidance.networks.denoisers import Conditioning, Denoiser
+from guidance.networks.spaces import LatentSpace
 from guidance.networks.stable_diffusion import LatentModel
 from guidance.wide_image_app import crop_strip
 from guidance.wide_image_model import WideImageModel
@@ -95,7 +96,8 @@ def hub_model(
     """The app on the random Stable Diffusion of a folder, and the scheduler that diffusers makes of it."""
     unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet").eval().requires_grad_(False).to(dtype)
     config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
-    latent_model = LatentModel(Denoiser(unet, config, CPU), FakeVAE(enlarge), None, 8, 8, 4)
+    space = LatentSpace(FakeVAE(enlarge, scale=8), 0.5, CPU)
+    latent_model = LatentModel(Denoiser(unet, config, CPU), space, None, window=8)
     options = wide_options(cells[0] * 8, cells[1] * 8, **{"guidance_scale": GUIDANCE, **given})
     model = WideImageModel(options, latent_model)
     generator = torch.Generator().manual_seed(3)
@@ -249,7 +251,7 @@ def test_a_network_in_half_precision_keeps_a_float32_state() -> None:
 
 def whole(model: WideImageModel, z: torch.Tensor) -> torch.Tensor:
     """The canvas decoded at once, in [0, 1]."""
-    return ((model.latent_model.vae.decoding(z / 0.5)[0] + 1) / 2).clamp(0, 1)
+    return ((model.latent_model.space.vae.decoding(z / 0.5)[0] + 1) / 2).clamp(0, 1)
 
 
 def latents(height: int, width: int) -> torch.Tensor:
@@ -274,11 +276,11 @@ def test_a_local_vae_is_decoded_as_one_canvas(cells: tuple[int, int], circular: 
 def test_each_tile_is_decoded_once_and_not_each_window() -> None:
     model = wide_model(FakeUNet(nonlinear_answer(4)), (8, 80), window_stride=1, num_inference_steps=1)
     model.decode_canvas(latents(8, 80))
-    calls = model.latent_model.vae.calls
+    calls = model.latent_model.space.vae.calls
     assert len(model.mapper) == 73
     assert len(calls) == 13  # tiles of 8 cells every 6
     assert all(call.shape == (1, 4, 8, 8) for call in calls)
-    model.latent_model.vae.calls.clear()
+    model.latent_model.space.vae.calls.clear()
     model.preview(last_state(model.generate(asking("a"), 1)))
     assert len(calls) == 13
 
@@ -374,7 +376,7 @@ def test_windows_that_were_not_averaged_are_shown_as_they_are(circular: bool) ->
     levels = torch.linspace(-0.45, 0.45, len(model.mapper))
     x_ts = levels.reshape(-1, 1, 1, 1).expand(-1, 4, 8, 8)
     picture = model.decode_views(x_ts)
-    assert len(model.latent_model.vae.calls) == len(model.mapper)
+    assert len(model.latent_model.space.vae.calls) == len(model.mapper)
     centres = [((top + bottom) / 2, (left + right) / 2) for top, bottom, left, right in model.mapper]
     for row in range(20):
         for column in range(40):

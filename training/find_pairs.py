@@ -20,8 +20,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from guidance.ambiguous_image_model import AmbiguousImageModel
-from guidance.networks.deepfloyd import load_deepfloyd_stage, load_t5_embeddings
+from guidance.networks.deepfloyd import load_deepfloyd_stage
 from guidance.networks.denoisers import Conditioning
+from guidance.networks.text_encoders import T5Text
 from training.drawing import letters
 from utils.files import write_json
 from utils.images import to_pil, to_unit_range
@@ -92,7 +93,7 @@ def load_model(folder: Path, steps: int, dtype: str) -> ManyPairs:
     runtime = Runtime(torch.device("cpu"), getattr(torch, dtype))
     source = open_source(str(folder), options.PATHS["stage_1_path"], None, "stage_1_path")
     model = ManyPairs(options, {"stage_1_path": source}, runtime, [load_deepfloyd_stage(source, runtime)])
-    model.embeddings = load_t5_embeddings(source, letters.captions(), runtime)
+    model.embeddings = T5Text(source, runtime).encode_prompts(letters.captions())
     return model
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from guidance.schedule import ddim_scheduler
+from guidance.schedule import alphas_cumprod
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Denoiser:
         if compile:
             unet.compile(dynamic=False)
         self.unet, self.scheduler_config, self.device = unet, dict(scheduler_config), device
-        self.alphas_cumprod = ddim_scheduler(self.scheduler_config).alphas_cumprod.double()
+        self.alphas_cumprod = alphas_cumprod(self.scheduler_config)
         self.predicts_v = self.scheduler_config.get("prediction_type", "epsilon") == "v_prediction"
 
     def predict_eps(

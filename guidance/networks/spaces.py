@@ -31,6 +31,9 @@ class LatentSpace(PixelSpace):
         vae: frozen, in its own dtype.
         scaling_factor: latents are this times what the VAE encodes.
         device: where ``vae`` runs.
+
+    Attributes:
+        channels: C of the latents.
     """
 
     latent = True
@@ -47,6 +50,7 @@ class LatentSpace(PixelSpace):
 
     @torch.inference_mode()
     def decode(self, x_ts: torch.Tensor) -> torch.Tensor:
+        """Return the pictures ``[N, 3, h * scale, w * scale]``, meant to lie in [-1, 1], float32."""
         return torch.cat([self._decode(x_t) for x_t in x_ts.split(1)])
 
     def _encode(self, picture: torch.Tensor) -> torch.Tensor:
@@ -54,5 +58,5 @@ class LatentSpace(PixelSpace):
         return distribution.mode().to(picture.dtype) * self.scaling_factor
 
     def _decode(self, x_t: torch.Tensor) -> torch.Tensor:
-        latents = (x_t / self.scaling_factor).to(self.device, self.vae.dtype)
-        return self.vae.decode(latents, return_dict=False)[0].to(x_t.dtype)
+        latents = x_t.to(self.device, self.vae.dtype) / self.scaling_factor
+        return self.vae.decode(latents, return_dict=False)[0].float()

@@ -1,16 +1,16 @@
 """A third stage: Stable Diffusion's x4 upscaler, which enlarges pictures of any size, in latents of their size."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionUpscalePipeline, UNet2DConditionModel
-from transformers import CLIPTextModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from guidance.networks.denoisers import Denoiser
-from guidance.networks.loading import free_memory, load_noising, loading, reading
+from guidance.networks.loading import load_network
 from guidance.networks.spaces import LatentSpace
+from guidance.networks.text_encoders import Embeddings
+from guidance.schedule import alphas_cumprod
 from utils.models.model_source import ModelSource
 from utils.models.runtime import Runtime
 
@@ -26,13 +26,13 @@ class LatentUpscaler:
             ``[N, 3, h, h]``.
         space: the latents of its VAE, four pixels per cell.
         noising_alphas_cumprod: abar of the noise on the picture to enlarge, ``[1000]``.
-        embeddings: prompt -> embedding ``[1, L, D]`` of its own text encoder.
+        embeddings: prompt -> embedding ``[1, L, D]`` of its own text encoder; may grow.
     """
 
     denoiser: Denoiser
     space: LatentSpace
     noising_alphas_cumprod: torch.Tensor
-    embeddings: dict[str, torch.Tensor]
+    embeddings: Embeddings
 
     threshold: ClassVar[None] = None  # a bound of pixels says nothing of latents
 
@@ -50,52 +50,20 @@ class LatentUpscaler:
         return pictures
 
 
-@torch.inference_mode()
-def load_clip_embeddings(source: ModelSource, prompts: list[str], runtime: Runtime) -> dict[str, torch.Tensor]:
-    """Return prompt -> CLIP embedding ``[1, 77, D]`` on the device; the encoder is loaded alone and freed.
+def load_upscaler(source: ModelSource, embeddings: Embeddings, runtime: Runtime) -> LatentUpscaler:
+    """Load network, VAE and schedulers; ``embeddings`` are those of its :class:`ClipText`, the very dictionary.
 
     Raises:
-        UserError: weight files are missing.
+        UserError: weight files are missing, damaged or incomplete.
     """
-    variant = source.weight_variant(runtime.variant, runtime.half)
-    folder = source.fetch(variant)
-    with reading(source):
-        encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", **loading(variant, runtime))
-        pipeline = _text_pipeline(folder, runtime.place(encoder))
-    runtime.offload_in_turn([encoder])
-    embeddings = {
-        prompt: pipeline.encode_prompt(prompt, runtime.device, 1, do_classifier_free_guidance=False)[0]
-        for prompt in dict.fromkeys(prompts)
-    }
-    del pipeline, encoder
-    free_memory(runtime)
-    return embeddings
-
-
-def _text_pipeline(folder: Path, encoder: CLIPTextModel) -> StableDiffusionUpscalePipeline:
-    without = dict.fromkeys(("unet", "vae", "safety_checker", "feature_extractor", "watermarker"))
-    return StableDiffusionUpscalePipeline.from_pretrained(
-        folder, text_encoder=encoder, local_files_only=True, **without
-    )
-
-
-def load_upscaler(source: ModelSource, embeddings: dict[str, torch.Tensor], runtime: Runtime) -> LatentUpscaler:
-    """Load network, VAE and schedulers; ``embeddings`` as of :func:`load_clip_embeddings`.
-
-    Raises:
-        UserError: weight files are missing.
-    """
-    variant = source.weight_variant(runtime.variant, runtime.half)
-    folder = source.fetch(variant)
-    with reading(source):
-        unet = UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **loading(variant, runtime))
-        vae = AutoencoderKL.from_pretrained(folder, subfolder="vae", **loading(variant, runtime))
+    unet = load_network(UNet2DConditionModel, source, "unet", runtime)
+    vae = load_network(AutoencoderKL, source, "vae", runtime)
     if runtime.dtype == torch.float16 and vae.config.force_upcast:
         vae = vae.float()  # it overflows in float16
     scaling_factor = source.config("vae").get("scaling_factor", SCALING_FACTOR)
     return LatentUpscaler(
         denoiser=Denoiser(runtime.place(unet), source.config("scheduler"), runtime.device, runtime.compile),
         space=LatentSpace(runtime.place(vae), scaling_factor, runtime.device),
-        noising_alphas_cumprod=load_noising(folder, "low_res_scheduler"),
+        noising_alphas_cumprod=alphas_cumprod(source.config("low_res_scheduler")),
         embeddings=embeddings,
     )

@@ -4,35 +4,34 @@ Everything after this module sees a local folder in the Hub's layout. Nothing he
 configuration files are read before :meth:`ModelSource.fetch` brings the weights.
 """
 
-import contextlib
 import functools
 import hashlib
-import json
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
 from utils.files import sha256
+from utils.models.components import CONFIG_NAMES, check_components, check_weights, read_config, read_json
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONFIGS = ("*.json", "*/*.json", "*/*.txt", "*/*.model")
-CONFIG_NAMES = {"scheduler": "scheduler_config.json", "image_noising_scheduler": "scheduler_config.json",
-                "low_res_scheduler": "scheduler_config.json", "tokenizer": "tokenizer_config.json"}  # fmt: skip
-WITHOUT_WEIGHTS = ("scheduler", "image_noising_scheduler", "low_res_scheduler", "tokenizer")
+WITHOUT_WEIGHTS = tuple(CONFIG_NAMES)  # all whose configuration has a name of its own
 HUB_TIMEOUT = 10.0  # seconds
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model folder in the Hub's layout.
+    """A model folder in the Hub's layout, whose small files are complete.
 
     Attributes:
         name: the id or folder as the user wrote it.
         folder: where its configuration files lie; its weights too, after :meth:`fetch`.
         components: subfolders that the run needs.
         commit: of the Hub; None for a plain folder.
-        files: relative paths of all files that the source offers.
+        files: relative paths of the files that the source offers, in its components' folders and beside them.
     """
 
     name: str
@@ -45,13 +44,16 @@ class ModelSource:
         """Return the configuration of a component, such as ``unet``.
 
         Raises:
-            UserError: the file is missing or no JSON.
+            UserError: the file is missing or holds no JSON object.
         """
-        path = self.folder / component / CONFIG_NAMES.get(component, "config.json")
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.name}: {component}/{path.name} cannot be read: give a complete model.") from error
+            return read_config(self.folder, component)
+        except ValueError as error:
+            raise self.unusable(error) from error
+
+    def unusable(self, reason: object) -> UserError:
+        """Return the error that says why this model cannot be loaded."""
+        return UserError(f"{self.name} cannot be loaded ({reason}): fetch it again, or give another model.")
 
     def check_prediction(self) -> None:
         """Raise UserError unless the network predicts eps or v."""
@@ -62,7 +64,12 @@ class ModelSource:
     def words(self) -> dict[str, list[str]] | None:
         """Return the closed vocabulary of an embedded model, or None for a model that reads any text."""
         path = self.folder / "words.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            return read_json(path)
+        except ValueError as error:
+            raise self.unusable(error) from error
 
     def weight_variant(self, preferred: str, half: bool) -> str | None:
         """Choose the weight files: ``NAME`` of ``model.NAME.safetensors``, or None for ``model.safetensors``.
@@ -73,11 +80,12 @@ class ModelSource:
             half: whether the networks run in 16 bits.
 
         Raises:
-            UserError: files of that kind are missing.
+            UserError: files of that kind are missing, or one that is already here is cut short or damaged.
         """
         wanted = {"auto": ["fp16", None] if half else [None, "fp16"], "none": [None]}.get(preferred, [preferred])
         for variant in wanted:
             if not self._missing(variant):
+                self._check_weights(variant)
                 return variant
         lacking = ", ".join(self._missing(wanted[0]))
         kind = f"{wanted[0]} safetensors" if wanted[0] else "safetensors"
@@ -89,9 +97,9 @@ class ModelSource:
         Raises:
             UserError: the Hub cannot be reached or refuses.
         """
-        if self.commit is None:
+        wanted = self._all_weights(variant)
+        if self.commit is None or all((self.folder / name).is_file() for name in wanted):
             return self.folder
-        wanted = [name for component in self._weighted() for name in self._weights(component, variant)]
         return _download(self.name, self.commit, wanted)
 
     def identity(self) -> dict[str, str | None]:
@@ -122,6 +130,18 @@ class ModelSource:
                     found.append(name)
         return found
 
+    def _all_weights(self, variant: str | None) -> list[str]:
+        return [name for component in self._weighted() for name in self._weights(component, variant)]
+
+    def _check_weights(self, variant: str | None) -> None:
+        """Check the weights files that are on this machine; those of the Hub may still be to fetch."""
+        for path in (self.folder / name for name in self._all_weights(variant)):
+            if path.is_file():
+                try:
+                    check_weights(path)
+                except ValueError as error:
+                    raise self.unusable(error) from error
+
     def _missing(self, variant: str | None) -> list[str]:
         return [component for component in self._weighted() if not self._weights(component, variant)]
 
@@ -132,7 +152,7 @@ class ModelSource:
 
 
 def open_source(name: str, components: tuple[str, ...], revision: str | None, option: str) -> ModelSource:
-    """Find a model and check that its layout has what the run needs; no weights are read.
+    """Find a model and check that the small files of all that the run needs are complete; no weights are read.
 
     Args:
         name: folder, or ``owner/repository`` of the Hub.
@@ -141,31 +161,57 @@ def open_source(name: str, components: tuple[str, ...], revision: str | None, op
         option: the option that gave ``name``, for messages.
 
     Raises:
-        UserError: no such folder or repository, no access, the Hub out of reach, or a component missing.
+        UserError: no such folder or repository, no access, the Hub out of reach, or a component missing or incomplete.
     """
-    folder = Path(name)
-    if _is_folder(folder):
+    shown, folder = _shown(name), Path(name)
+    if not name or "\0" in name:
+        raise UserError(f"--{option} {shown} names nothing: give a model folder or a Hub id such as owner/name.")
+    if os.path.isdir(name):  # noqa: PTH112 - unlike Path's, it takes a name that is too long
         if revision is not None:
-            raise UserError(f"--revision {revision} is for a Hub id, --{option} {name} is a folder: leave it out.")
-        source = ModelSource(name, folder, components, None, _list_files(folder))
+            raise UserError(f"--revision {revision} is for a Hub id, --{option} {shown} is a folder: leave it out.")
+        source = ModelSource(name, folder, components, None, _list_files(folder, components))
+    elif os.path.exists(name):  # noqa: PTH110
+        raise UserError(f"--{option} {shown} is a file: give the folder of the whole model, or a Hub id.")
     elif name.count("/") == 1 and not name.startswith((".", "~", "/")):
         source = _open_repository(name, components, revision, option)
     else:
-        raise UserError(f"--{option} {name}: no such folder: give a model folder or a Hub id such as owner/name.")
+        raise UserError(f"--{option} {shown}: no such folder: give a model folder or a Hub id such as owner/name.")
     for component in components:
         if not any(file.startswith(f"{component}/") for file in source.files):
-            raise UserError(f"--{option} {name} has no {component}/ folder: give a complete model in the Hub's layout.")
+            raise UserError(
+                f"--{option} {shown} has no {component}/ folder: give a complete model in the Hub's layout."
+            )
+    try:
+        check_components(source.folder, components)
+    except ValueError as error:
+        raise source.unusable(error) from error
     return source
 
 
-def _is_folder(path: Path) -> bool:
-    with contextlib.suppress(OSError):  # a name that is too long
-        return path.is_dir()
-    return False
+def _shown(name: str) -> str:
+    """Return a name as a message can show it: printable, and not longer than a line."""
+    text = name if name.isprintable() and name else repr(name)
+    return text if len(text) <= 120 else f"{text[:120]}..."
 
 
-def _list_files(folder: Path) -> frozenset[str]:
-    return frozenset(path.relative_to(folder).as_posix() for path in folder.glob("**/*") if path.is_file())
+def _list_files(folder: Path, components: Iterable[str]) -> frozenset[str]:
+    """List the files of a model in its folder and in its components', not deeper: the folder may be any on the disk."""
+    places = {"": folder, **{f"{name}/": folder / name for name in components}}
+    return frozenset(
+        f"{prefix}{entry.name}"
+        for prefix, place in places.items()
+        if os.path.isdir(place)  # noqa: PTH112
+        for entry in _scan(place)
+        if entry.is_file()
+    )
+
+
+def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise UserError(f"the folder {folder} cannot be read ({error.strerror}): give another model.") from error
 
 
 def _open_repository(name: str, components: tuple[str, ...], revision: str | None, option: str) -> ModelSource:
@@ -183,7 +229,7 @@ def _open_repository(name: str, components: tuple[str, ...], revision: str | Non
             return cached
         raise UserError(_refusal(error, name, option)) from error
     folder = _download(name, revision or "main", list(CONFIGS))  # by its branch: an offline run finds it by that
-    return ModelSource(name, folder, components, folder.name, frozenset(file.rfilename for file in info.siblings))
+    return ModelSource(name, folder, components, folder.name, frozenset(file.rfilename for file in info.siblings or ()))
 
 
 def _refusal(error: Exception, name: str, option: str) -> str:
@@ -220,7 +266,7 @@ def _cached(name: str, components: tuple[str, ...], revision: str | None) -> Mod
     except LocalEntryNotFoundError:
         return None
     folder = Path(path)
-    return ModelSource(name, folder, components, folder.name, _list_files(folder))
+    return ModelSource(name, folder, components, folder.name, _list_files(folder, components))
 
 
 def _download(name: str, revision: str, patterns: list[str]) -> Path:

@@ -3,12 +3,13 @@
 import datetime
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from accelerate import PartialState, cpu_offload_with_hook
+from accelerate.hooks import UserCpuOffloadHook
 
 from utils.errors import UserError
 
@@ -49,6 +50,7 @@ class Runtime:
         offload: keep networks in main memory between their turns.
         variant: as :meth:`utils.models.model_source.ModelSource.weight_variant` takes it.
         compile: translate the networks of the loop with ``torch.compile``.
+        hooks: what moves networks in and out, see :meth:`offload_in_turn`.
     """
 
     device: torch.device
@@ -56,6 +58,7 @@ class Runtime:
     offload: bool = False
     variant: str = "auto"
     compile: bool = False
+    hooks: list[UserCpuOffloadHook] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
     def from_options(cls, options: RuntimeOptions, state: PartialState) -> "Runtime":
@@ -98,6 +101,12 @@ class Runtime:
         for before, hook in zip([hooks[-1], *hooks[:-1]], hooks, strict=True):
             if before is not hook:
                 hook.hook.prev_module_hook = before
+        self.hooks.extend(hooks)
+
+    def make_room(self) -> None:
+        """With ``--offload``, push networks out of the device that had their turn; their next one brings them back."""
+        for hook in self.hooks:
+            hook.offload()
 
 
 def process_state(device: str) -> PartialState:

@@ -1,0 +1,360 @@
+"""Whether the files of a model's components are complete, as far as that shows without loading weights or torch.
+
+Libraries fill in what a configuration, a vocabulary or a schedule does not say; the picture is then another one. So
+whatever decides a picture must be said here. Every check raises ValueError with a reason that names the file.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Config = dict[str, Any]
+
+CONFIG_NAMES = {"scheduler": "scheduler_config.json", "image_noising_scheduler": "scheduler_config.json",
+                "low_res_scheduler": "scheduler_config.json", "tokenizer": "tokenizer_config.json"}  # fmt: skip
+NOISING = ("image_noising_scheduler", "low_res_scheduler")  # of the picture that a stage enlarges
+TRAINED_STEPS = 1000  # of a noising schedule: its noise levels are chosen from these
+LARGEST = 2**20  # no size in any configuration is above
+
+# those that describe their noise by betas; flow matching is something else
+SCHEDULERS = tuple(
+    f"{name}Scheduler"
+    for name in (
+        "DDIM", "DDIMParallel", "DDPM", "DDPMParallel", "PNDM", "LMSDiscrete", "EulerDiscrete",
+        "EulerAncestralDiscrete", "HeunDiscrete", "KDPM2Discrete", "KDPM2AncestralDiscrete", "DPMSolverMultistep",
+        "DPMSolverSinglestep", "DPMSolverSDE", "DEISMultistep", "UniPCMultistep", "SASolver", "LCM", "TCD",
+    )
+)  # fmt: skip
+CLASSES = {
+    "unet": ("UNet2DConditionModel",),
+    "vae": ("AutoencoderKL",),
+    **dict.fromkeys(("scheduler", *NOISING), SCHEDULERS),
+}
+CLIP_CLASSES = {"text_encoder": ("CLIPTextModel",), "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast")}
+T5_CLASSES = {"text_encoder": ("T5EncoderModel",), "tokenizer": ("T5Tokenizer", "T5TokenizerFast")}
+CLIP_ENDS = ("<|startoftext|>", "<|endoftext|>")  # the pieces of CLIP's vocabulary that no merge makes
+
+
+class Kind(NamedTuple):
+    """What a value must be: in words, and as a test."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def is_size(value: Any) -> bool:
+    """True for a whole number from 1 on that can be a size."""
+    return type(value) is int and 1 <= value <= LARGEST
+
+
+def is_number(value: Any) -> bool:
+    """True for a finite number."""
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_list(value: Any, holds: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(holds, value))
+
+
+def one_of(*allowed: Any) -> Kind:
+    """Return the kind of a value that is one of these."""
+    return Kind(" or ".join(json.dumps(value) for value in allowed), lambda value: value in allowed)
+
+
+SIZE = Kind("a whole number above 0", is_size)
+SIZES = Kind("a list of whole numbers above 0", lambda value: _is_list(value, is_size))
+SIZE_OR_SIZES = Kind("a whole number above 0 or a list of them", lambda value: is_size(value) or SIZES.holds(value))
+COUNT = Kind("a whole number", lambda value: type(value) is int and 0 <= value <= LARGEST)
+NUMBER = Kind("a number", is_number)
+POSITIVE = Kind("a number above 0", lambda value: is_number(value) and value > 0)
+SHARE = Kind("a number above 0, at most 1", lambda value: is_number(value) and 0 < value <= 1)
+FLAG = Kind("true or false", lambda value: isinstance(value, bool))
+NAME = Kind("a name", lambda value: isinstance(value, str) and bool(value))
+NAMES = Kind("a list of names", lambda value: _is_list(value, NAME.holds))
+NOTHING = one_of(None)
+
+# fields that must be there
+FIELDS: dict[str, dict[str, Kind]] = {
+    "unet": {
+        "sample_size": SIZE, "in_channels": SIZE, "out_channels": SIZE, "block_out_channels": SIZES,
+        "down_block_types": NAMES, "up_block_types": NAMES, "layers_per_block": SIZE_OR_SIZES,
+        "attention_head_dim": SIZE_OR_SIZES, "cross_attention_dim": SIZE_OR_SIZES, "norm_num_groups": SIZE,
+        "norm_eps": POSITIVE, "act_fn": NAME, "flip_sin_to_cos": FLAG, "freq_shift": NUMBER,
+    },
+    "vae": {
+        "in_channels": one_of(3), "out_channels": one_of(3), "latent_channels": SIZE, "block_out_channels": SIZES,
+        "down_block_types": NAMES, "up_block_types": NAMES, "layers_per_block": SIZE, "norm_num_groups": SIZE,
+        "act_fn": NAME,
+    },
+    "clip": {
+        "model_type": one_of("clip_text_model"), "vocab_size": SIZE, "hidden_size": SIZE, "intermediate_size": SIZE,
+        "num_hidden_layers": SIZE, "num_attention_heads": SIZE, "max_position_embeddings": SIZE, "hidden_act": NAME,
+        "layer_norm_eps": POSITIVE,
+    },
+    "t5": {
+        "model_type": one_of("t5"), "vocab_size": SIZE, "d_model": SIZE, "d_kv": SIZE, "d_ff": SIZE,
+        "num_layers": SIZE, "num_heads": SIZE, "relative_attention_num_buckets": SIZE, "feed_forward_proj": NAME,
+        "layer_norm_epsilon": POSITIVE,
+    },
+    "scheduler": {
+        "num_train_timesteps": SIZE, "beta_start": SHARE, "beta_end": SHARE,
+        "beta_schedule": one_of("linear", "scaled_linear", "squaredcos_cap_v2"),
+    },
+}  # fmt: skip
+# fields that older models do not have: right where they are there
+OPTIONAL_FIELDS: dict[str, dict[str, Kind]] = {
+    "unet": {"addition_embed_type": one_of(None, "text")},
+    "vae": {
+        "scaling_factor": POSITIVE, "shift_factor": one_of(None, 0), "latents_mean": NOTHING, "latents_std": NOTHING,
+    },
+    "scheduler": {
+        "timestep_spacing": one_of("leading", "trailing", "linspace"), "steps_offset": COUNT,
+        "set_alpha_to_one": FLAG, "rescale_betas_zero_snr": FLAG, "thresholding": FLAG,
+        "dynamic_thresholding_ratio": SHARE, "sample_max_value": POSITIVE,
+    },
+}  # fmt: skip
+
+
+def check_components(folder: Path, components: Iterable[str]) -> None:
+    """Check the small files of the components that a run needs.
+
+    Args:
+        folder: in the Hub's layout; weights need not be there.
+        components: names of its subfolders. One with a VAE works in latents and reads CLIP, others read T5.
+
+    Raises:
+        ValueError: why the model is incomplete or of another kind.
+    """
+    needed = set(components)
+    is_latent = "vae" in needed
+    classes = CLASSES | (CLIP_CLASSES if is_latent else T5_CLASSES)
+    index = read_json(folder / "model_index.json")
+    configs = {name: read_config(folder, name) for name in sorted(needed)}
+    for name, config in configs.items():
+        _check_class(index.get(name), config, name, classes[name])
+        _check_fields(config, _fields_of(name, is_latent), f"{name}/{config_name(name)}")
+    if "unet" in configs:
+        _check_unet(configs)
+    for name in needed & {"scheduler", *NOISING}:
+        _check_betas(configs[name], name)
+    if "tokenizer" in configs:
+        check_tokenizer(folder / "tokenizer", configs["tokenizer"], configs["text_encoder"], is_latent)
+
+
+# ---------------------------------------------------------------------------------------------- configurations
+
+
+def config_name(component: str) -> str:
+    """Return the file name of a component's configuration."""
+    return CONFIG_NAMES.get(component, "config.json")
+
+
+def read_config(folder: Path, component: str) -> Config:
+    """Return the configuration of a component.
+
+    Raises:
+        ValueError: there is none, or it is no JSON object.
+    """
+    return read_json(folder / component / config_name(component))
+
+
+def read_json(path: Path) -> Config:
+    """Return the JSON object in a file of a model.
+
+    Raises:
+        ValueError: there is none.
+    """
+    label = path.name if path.name == "model_index.json" else f"{path.parent.name}/{path.name}"
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"{label} is missing") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{label} cannot be read") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{label} holds no JSON object")
+    return value
+
+
+def _check_class(entry: Any, config: Config, name: str, allowed: tuple[str, ...]) -> None:
+    """Check which class a component is of, as model_index.json says and as its own configuration does, if it does."""
+    indexed = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+    if indexed is None:
+        raise ValueError(f"model_index.json does not say what {name} is")
+    for file, found in (("model_index.json", indexed), (config_name(name), config.get("_class_name", indexed))):
+        if found not in allowed:
+            known = "a scheduler with betas, such as DDIMScheduler" if allowed == SCHEDULERS else allowed[0]
+            raise ValueError(f"by {file}, {name} is {found!r}, wanted is {known}")
+
+
+def _fields_of(name: str, is_latent: bool) -> str:
+    """Return under which key of the tables above a component's fields are."""
+    if name == "text_encoder":
+        return "clip" if is_latent else "t5"
+    return "scheduler" if name in NOISING else name
+
+
+def _check_fields(config: Config, kind: str, file: str) -> None:
+    fields, optional = FIELDS.get(kind, {}), OPTIONAL_FIELDS.get(kind, {})
+    lacking = [name for name in fields if name not in config]
+    if lacking:
+        raise ValueError(f"{file} does not say {', '.join(lacking)}")
+    for name, wanted in (fields | optional).items():
+        if name in config and not wanted.holds(config[name]):
+            raise ValueError(f"{file}: {name} is {_shown(config[name])}, wanted is {wanted.words}")
+    if "down_block_types" in fields:
+        lengths = {len(config[name]) for name in ("down_block_types", "up_block_types", "block_out_channels")}
+        if len(lengths) > 1:
+            raise ValueError(f"{file}: down_block_types, up_block_types and block_out_channels differ in length")
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _check_unet(configs: Mapping[str, Config]) -> None:
+    """Check that a network fits what it works on: the VAE's latents or pixels, the text, and a noise level if told."""
+    unet = configs["unet"]
+    enlarges = any(name in configs for name in NOISING)
+    channels = configs["vae"]["latent_channels"] if "vae" in configs else 3
+    outputs = (channels,) if "vae" in configs else (3, 6)  # IF's network predicts a variance, too
+    if unet["out_channels"] not in outputs or not (enlarges or unet["in_channels"] == channels):
+        raise ValueError(
+            f"unet/config.json: {unet['in_channels']} channels come in and {unet['out_channels']} go out, where the "
+            f"states have {channels}"
+        )
+    told = unet.get("class_embed_type") is not None or unet.get("num_class_embeds") is not None
+    if told != enlarges:
+        words = "is not told the noise level" if enlarges else "wants to be told a class or noise level"
+        raise ValueError(f"unet/config.json: the network {words}")
+    width = unet.get("encoder_hid_dim") or unet["cross_attention_dim"]
+    text = configs.get("text_encoder", {})
+    written = text.get("hidden_size", text.get("d_model", width))
+    if is_size(width) and width != written:
+        raise ValueError(f"unet/config.json: the network reads text of width {width}, text_encoder writes {written}")
+
+
+def _check_betas(config: Config, name: str) -> None:
+    file, steps, betas = f"{name}/{config_name(name)}", config["num_train_timesteps"], config.get("trained_betas")
+    if betas is not None and not (_is_list(betas, SHARE.holds) and len(betas) == steps):
+        raise ValueError(f"{file}: trained_betas is no list of {steps} numbers above 0, at most 1")
+    if name in NOISING and steps != TRAINED_STEPS:
+        raise ValueError(f"{file}: num_train_timesteps is {steps}, wanted is {TRAINED_STEPS}")
+
+
+# ---------------------------------------------------------------------------------------------- tokenizers
+
+
+def check_tokenizer(folder: Path, config: Config, text_config: Config, is_clip: bool) -> None:
+    """Check that a tokenizer has its whole vocabulary, and the text encoder a row for every piece of it.
+
+    Args:
+        folder: of tokenizer.json, or of the older form: vocab.json and merges.txt of CLIP, spiece.model of T5.
+        config: of the tokenizer.
+        text_config: of the text encoder.
+        is_clip: CLIP's, else T5's.
+
+    Raises:
+        ValueError: a file is missing or damaged.
+    """
+    length = config.get("model_max_length")
+    if is_clip and not (is_size(length) and length <= text_config["max_position_embeddings"]):
+        raise ValueError(
+            f"tokenizer/tokenizer_config.json: model_max_length is {_shown(length)}, wanted is a whole number from 1 "
+            f"to {text_config['max_position_embeddings']}"
+        )
+    if (folder / "tokenizer.json").exists():
+        special, pieces = config, _read_tokenizer_json(folder / "tokenizer.json", is_clip)
+    else:
+        special = read_json(folder / "special_tokens_map.json")  # it says that Stable Diffusion 2 pads with "!"
+        pieces = _read_clip_vocabulary(folder) if is_clip else _read_sentencepiece(folder / "spiece.model")
+    lacking = [name for name in ("eos_token", "pad_token") if not special.get(name)]
+    if lacking:
+        raise ValueError(f"tokenizer does not say {' and '.join(lacking)}")
+    if pieces > text_config["vocab_size"]:
+        raise ValueError(
+            f"the vocabulary in tokenizer has {pieces} pieces, text_encoder knows {text_config['vocab_size']}"
+        )
+
+
+def _read_tokenizer_json(path: Path, is_clip: bool) -> int:
+    """Return how many pieces tokenizer.json has."""
+    from tokenizers import Tokenizer
+
+    model = read_json(path).get("model")
+    wanted = "BPE" if is_clip else "Unigram"
+    if not isinstance(model, dict) or model.get("type") != wanted or not model.get("vocab"):
+        raise ValueError(f"tokenizer/tokenizer.json holds no {wanted} vocabulary")
+    try:
+        pieces = Tokenizer.from_file(str(path)).get_vocab_size()
+    except Exception as error:  # the library raises this very class
+        raise ValueError("tokenizer/tokenizer.json is damaged") from error
+    if is_clip:
+        merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"]]
+        _check_merges(model["vocab"], merges, "tokenizer/tokenizer.json")
+    return pieces
+
+
+def _read_clip_vocabulary(folder: Path) -> int:
+    """Return how many pieces vocab.json has, each made by merges.txt but for single letters and the two ends."""
+    vocabulary = read_json(folder / "vocab.json")
+    ids = [number for number in vocabulary.values() if type(number) is int and number >= 0]
+    if len(set(ids)) < len(vocabulary) or not vocabulary:
+        raise ValueError("tokenizer/vocab.json does not give every piece a number of its own")
+    try:
+        lines = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise ValueError("tokenizer/merges.txt is missing") from error
+    except (OSError, ValueError) as error:
+        raise ValueError("tokenizer/merges.txt cannot be read") from error
+    merges = [line.split(" ") for line in lines if line.strip() and not line.startswith("#version")]
+    _check_merges(vocabulary, merges, "tokenizer/vocab.json with merges.txt")
+    return max(ids) + 1
+
+
+def _check_merges(vocabulary: Mapping[str, int], merges: list[list[str]], files: str) -> None:
+    """Check that merges and vocabulary belong together: neither lacks what the other has."""
+    if any(len(merge) != 2 for merge in merges):
+        raise ValueError(f"{files}: a merge is no pair of pieces")
+    made = {first + second for first, second in merges}
+    wanted = made.union(CLIP_ENDS, *merges)
+    unmade = [piece for piece in vocabulary if piece not in made and len(piece.removesuffix("</w>")) > 1]
+    lacking = [*(wanted - vocabulary.keys()), *(set(unmade) - set(CLIP_ENDS))]
+    if lacking:
+        raise ValueError(f"{files} is incomplete: {len(lacking)} pieces of one are not in the other")
+
+
+def _read_sentencepiece(path: Path) -> int:
+    """Return how many pieces a sentencepiece model has."""
+    from sentencepiece import SentencePieceProcessor
+
+    if not path.is_file():
+        raise ValueError(f"tokenizer/{path.name} is missing")
+    try:
+        pieces = SentencePieceProcessor(model_proto=path.read_bytes()).get_piece_size()
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"tokenizer/{path.name} is damaged") from error
+    if not pieces:
+        raise ValueError(f"tokenizer/{path.name} is empty")
+    return pieces
+
+
+# ---------------------------------------------------------------------------------------------- weights
+
+
+def check_weights(path: Path) -> None:
+    """Check that a safetensors file is whole: its header can be read, and its length is what that says.
+
+    Raises:
+        ValueError: it is not.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np"):
+            pass
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path.parent.name}/{path.name} is damaged: {error}") from error
