@@ -109,11 +109,9 @@ class AmbiguousImageModel(BaseModel):
 
     def prepare(self, prompts: Sequence[str]) -> None:
         """Encode prompts that are not known yet, one text encoder alone in memory; then load the networks, once."""
-        new = [prompt for prompt in ("", *prompts) if prompt not in self.embeddings]
-        for encoder in self.text_encoders.values() if new else ():
-            encoder.encode_prompts(new)
-        if new:
-            self.embeddings |= self.text_encoders["stage_1_path"].embeddings
+        for encoder in self.text_encoders.values():
+            encoder.encode_prompts(["", *prompts])
+        self.embeddings = self.text_encoders["stage_1_path"].embeddings
         if not self.stages:
             self.stages = self._load_stages()
             self.runtime.offload_in_turn([network for stage in self.stages for network in stage.networks])

@@ -196,6 +196,10 @@ def check_shared(given: Given, weights: list[str]) -> None:
     if given.compile and given.offload:
         raise UserError("--compile and --offload do not go together: give one of them.")
     _check_case(given)
+    if given.animate is not None:
+        from utils.animation.encoders import check_format
+
+        check_format(given.animate)
     if given.keep_best and given.num_samples == 1:
         raise UserError("--keep_best chooses among samples, --num_samples 1 makes one: give 2 or more.")
     if given.tag is not None and (Path(given.tag).name != given.tag or given.tag == ".."):

@@ -47,9 +47,7 @@ class WideImageModel(BaseModel):
 
     def prepare(self, prompts: Sequence[str]) -> None:
         """Encode the prompts that are not known yet, and the empty one; the text encoder is freed afterwards."""
-        new = [prompt for prompt in ("", *prompts) if prompt not in self.embeddings]
-        if new:
-            self.embeddings |= self.latent_model.text.encode_prompts(new)
+        self.embeddings = self.latent_model.text.encode_prompts(["", *prompts])
 
     # ------------------------------------------------------------------------------ mapping
 
