@@ -8,13 +8,25 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict
 
 from utils.errors import UserError
-from utils.run.run_record import FileEntry
 
 MAX_STEM_BYTES = 180  # leaves room for "_<position>.png" and "~<number>" within the 255 bytes of a file name
 NEGATIVE = "negative_prompt"
+
+
+class FileEntry(TypedDict, total=False):
+    """A file of a picture: its plain name and its role, one of the app's roles.
+
+    ``prompt`` is what it is to show, ``position`` the left edge of a crop, ``view`` the index of a view.
+    """
+
+    file: Required[str]
+    role: Required[str]
+    prompt: str
+    position: int
+    view: int
 
 
 @dataclass(frozen=True)

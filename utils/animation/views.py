@@ -9,7 +9,7 @@ from PIL import Image
 from utils.animation.movie import Movie, Pose, view_movie
 from utils.errors import UserError
 from utils.images import decode
-from utils.run.run_record import FileEntry
+from utils.prompts import FileEntry
 from utils.views import get_views, with_paths
 
 if TYPE_CHECKING:

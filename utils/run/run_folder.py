@@ -16,13 +16,12 @@ from filelock import FileLock
 
 from utils.errors import UserError
 from utils.files import is_file, is_inside, write_json
-from utils.prompts import PictureRequest, unique_files
+from utils.prompts import FileEntry, PictureRequest, unique_files
 from utils.provenance import environment
 from utils.run.run_record import (
     FILE,
     OWN_FIELDS,
     VERSION,
-    FileEntry,
     PictureEntry,
     RunRecord,
     check_record,

@@ -24,6 +24,7 @@ from typing import (
 )
 
 from utils.errors import UserError
+from utils.prompts import FileEntry
 
 VERSION = 2
 FILE = "run.json"
@@ -32,19 +33,6 @@ STATUSES = ("pending", "done", "failed")
 LONGEST_NAME = 255  # bytes, of what file systems take
 LARGEST_SEED = 2**63 - 1
 DEEPEST = 40  # levels of lists and objects
-
-
-class FileEntry(TypedDict, total=False):
-    """A file of a picture: its plain name and its role, one of the app's roles.
-
-    ``prompt`` is what it is to show, ``position`` the left edge of a crop, ``view`` the index of a view.
-    """
-
-    file: Required[str]
-    role: Required[str]
-    prompt: str
-    position: int
-    view: int
 
 
 class SampleScore(TypedDict):

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from PIL import Image
 
-from utils.run.run_record import FileEntry, SampleScore
+from utils.prompts import FileEntry
+from utils.run.run_record import SampleScore
 from utils.run.writer import Sample
 
 Shown = tuple[Image.Image, str, str]  # picture, its prompt, its role

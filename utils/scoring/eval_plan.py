@@ -10,8 +10,9 @@ from pathlib import Path
 
 from utils.errors import UserError
 from utils.images import is_moving, picture_size
+from utils.prompts import FileEntry
 from utils.run.run_folder import ANIMATION
-from utils.run.run_record import FILE, RESERVED, FileEntry, PictureEntry, RunRecord, read_record
+from utils.run.run_record import FILE, RESERVED, PictureEntry, RunRecord, read_record
 
 Roles = Mapping[str, str | None]  # role of a file -> why it is not scored, or None where it is
 COMMON_ROLES: dict[str, str | None] = {
