@@ -492,7 +492,7 @@ def test_bad_options_are_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_folder(tmp_path / "f")
-    assert "--animate avi is not known: give one of gif, webp, mp4" in runs.refused(
+    assert "--animate 'avi' is not known: give one of gif, webp, mp4" in runs.refused(
         capsys, command(folder, "--animate", "avi")
     )
     assert "--seed --tag" in runs.refused(capsys, command(folder, "--seed", "2", "--tag", "x"))
