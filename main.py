@@ -6,6 +6,12 @@ python main.py --app wide_image --prompts_file data/wide_image_prompts.json --ta
 """
 
 import sys
+
+from utils.errors import tell_interrupts
+
+if __name__ == "__main__":
+    tell_interrupts("main.py")  # the imports below take a while
+
 import time
 from collections.abc import Sequence
 from pathlib import Path

@@ -15,15 +15,16 @@ import torch
 from PIL import Image
 
 import main
+from guidance import get_app
 from tests import runs, view_samples
 from tests.view_samples import SAMPLES, apart, build, same, smooth
 from utils.animation import encoders
 from utils.animation.captions import INK, LINES, PAPER, Captions, fit
 from utils.animation.encoders import EFFORTS, LIMIT, encode_gif, encode_webp, write_movie
-from utils.animation.folder import canonical_picture
 from utils.animation.movie import BEAT, HOLD, MOVE, Frame, Movie, Pose, ease, strip_movie, view_movie
+from utils.animation.views import canonical_picture
 from utils.images import is_moving
-from utils.scoring.eval_plan import ROLE_REASONS, list_files, make_plan, read_run
+from utils.scoring.eval_plan import COMMON_ROLES, list_files, make_plan, read_run
 from utils.views import get_views, permutation_files, with_contents, with_paths
 from utils.views.view_base import from_tensor, to_tensor
 
@@ -278,8 +279,9 @@ def test_only_moving_pictures_are_moving(tmp_path: Path, picture: Image.Image) -
     picture.save(tmp_path / "c.png")
     assert [is_moving(tmp_path / name) for name in ("a.webp", "b.webp", "c.png")] == [True, False, False]
     (tmp_path / "d.gif").write_bytes(encode_gif(frames, 0))
-    plan = make_plan(list_files(tmp_path), "ambiguous_image")
-    assert [one.file for one in plan.pictures] == ["b.webp", "c.png"]
+    app = get_app("ambiguous_image")
+    plan = make_plan(list_files(tmp_path), app.naming_rule(None), app.roles)
+    assert [one.file for one in plan.files] == ["b.webp", "c.png"]
 
 
 # ---------------------------------------------------------------------------------------------- the canonical picture
@@ -368,10 +370,11 @@ def test_a_strip_is_animated_while_generating_and_later_alike(
     assert runs.contents(folder, "*.*") == made
     assert main.main([*argv, "--animate", "gif"]) == 0
     assert animations(runs.run_json(folder)) == ["a_beach.webp", "a_beach.gif"]
-    plan = make_plan(list_files(folder), "wide_image", read_run(folder, "wide_image"))
-    assert [one.file for one in plan.pictures] == ["a_beach_0.png"]
+    app = get_app("wide_image")
+    plan = make_plan(list_files(folder), app.naming_rule(None), app.roles, read_run(folder, "wide_image"))
+    assert [one.file for one in plan.files] == ["a_beach_0.png"]
     skipped = {one.file: one.reason for one in plan.skipped}
-    assert skipped["a_beach.gif"] == skipped["a_beach.webp"] == ROLE_REASONS["animation"]
+    assert skipped["a_beach.gif"] == skipped["a_beach.webp"] == COMMON_ROLES["animation"]
 
 
 @pytest.mark.usefixtures("quick")
@@ -489,7 +492,9 @@ def test_bad_options_are_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_folder(tmp_path / "f")
-    assert "invalid choice: 'avi'" in runs.refused(capsys, command(folder, "--animate", "avi"))
+    assert "--animate 'avi' is not known: give one of gif, webp, mp4" in runs.refused(
+        capsys, command(folder, "--animate", "avi")
+    )
     assert "--seed --tag" in runs.refused(capsys, command(folder, "--seed", "2", "--tag", "x"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for argv in (command(folder, "--animate", "mp4"), ["--app", "wide_image", "--animate", "mp4"]):

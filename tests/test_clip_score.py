@@ -114,4 +114,5 @@ def test_means_are_per_prompt_and_independent_of_order() -> None:
 
 def test_points_at_the_limits() -> None:
     table = {0.3167: 10, 0.2801: 10, 0.28: 5, 0.27: 5, 0.26: 5, 0.2599: 0, 0.0: 0, -1.0: 0}
-    assert {score: points(score) for score in table} == table
+    assert {score: points(score, 10) for score in table} == table
+    assert [points(score, 5) for score in (0.29, 0.27, 0.25)] == [5, 2.5, 0]

@@ -26,6 +26,7 @@ from utils.prompts import file_stem
 from utils.run.run_record import FileEntry
 from utils.scoring import clip_files
 from utils.scoring.clip_files import ClipSource, find_clip
+from utils.scoring.clip_score import points
 from utils.scoring.eval_plan import ScorePlan, list_files, make_plan, read_run
 from utils.scoring.naming import StripNaming, ViewsNaming, is_joined
 
@@ -156,6 +157,16 @@ def test_numbers_of_ambiguous_prompts_stay(tmp_path: Path) -> None:
 )
 def test_joined_stems(stem: str, joined: bool) -> None:
     assert is_joined(stem, {"a", "b", "c", "x-ray"} - {stem}) is joined
+
+
+def test_many_joined_names_are_told_apart_quickly(tmp_path: Path) -> None:
+    stems = {"-".join("a" * count) for count in range(1, 61)}
+    odd = "-".join("a" * 60) + "-b"
+    started = time.monotonic()
+    assert [stem for stem in stems if not is_joined(stem, stems)] == ["a"] and not is_joined(odd, stems)
+    paths = [draw(tmp_path / f"{stem}.png") for stem in stems]
+    assert prompts_of(plan_of(tmp_path, "ambiguous_image")) == {"a.png": "a"} and len(paths) == 60
+    assert time.monotonic() - started < 1
 
 
 def test_a_hyphen_in_a_prompt_is_no_join(tmp_path: Path) -> None:
@@ -387,10 +398,72 @@ def test_the_table_shows_scores_and_no_grade_for_other_weights(
 
 
 def test_a_grade_is_given_for_openai_weights_only() -> None:
-    details = {"grade": {"points": 5, "of": 10, "rule": "r"}, "clip": {"model": "m", "weights": "w"}}
-    assert eval_script._verdict(details).startswith("Grade: 5 of 10")
+    details = {"grade": {"points": 5.0, "of": 10.0, "rule": "r"}, "clip": {"model": "m", "weights": "w"}}
+    assert eval_script._verdict(details) == "Grade: 5 of 10 (r)."
     tiny = {"grade": None, "clip": {"model": "tiny", "weights": "w"}}
     assert "Grade" not in eval_script._verdict(tiny) and "count for nothing" in eval_script._verdict(tiny)
+
+
+@pytest.mark.parametrize(
+    ("views", "grade"),
+    [
+        (["identity", "rotate_cw"], "10 of 10 (10 above 0.28, 5 from 0.26, else 0)"),
+        (["identity", "inner_rotate"], "5 of 5 (5 above 0.28, 2.5 from 0.26, else 0)"),
+        (["identity", "inner_circle:turns=1"], "5 of 5 (5 above 0.28, 2.5 from 0.26, else 0)"),
+        (None, "10 of 10 (10 above 0.28, 5 from 0.26, else 0)"),
+    ],
+)
+def test_task_3_is_graded_of_five(
+    tmp_path: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    views: list[str] | None, grade: str,
+) -> None:  # fmt: skip
+    draw_all(tmp_path, *write_run(tmp_path, "ambiguous_image", [Request(("a", "b"))]))
+    record = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**record, "options": {"views_names": views}}))
+    weights = clip_folder / "open_clip_model.safetensors"
+    source = ClipSource(f"local-dir:{clip_folder}", "", weights, is_openai=True)
+    monkeypatch.setattr(eval_script, "find_clip", lambda model, pretrained: source)
+    monkeypatch.setattr("utils.scoring.eval_scores.points", lambda score, full: points(0.3, full))
+    run_main(tmp_path, "ambiguous_images", clip_folder)
+    assert f"Grade: {grade}." in capsys.readouterr().out.splitlines()
+
+
+def test_what_is_skipped_by_design_is_counted_and_the_rest_is_listed(
+    tmp_path: Path, clip_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_all(tmp_path, *write_run(tmp_path, "ambiguous_image", [Request((f"a {n}", f"b {n}")) for n in range(3)]))
+    draw_all(tmp_path, "c_1-c_2", "c_1", "c_2")
+    (tmp_path / "notes.txt").write_text("notes")
+    record = json.loads((tmp_path / "run.json").read_text())
+    record["pictures"][0]["files"] += [
+        {"file": "a_0.safetensors", "role": "latents"},
+        {"file": "a_0.gif", "role": "animation"},
+        {"file": "gone.png", "role": "view", "prompt": "x", "view": 2},
+    ]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    for name in ("a_0.safetensors", "a_0.gif"):
+        (tmp_path / name).write_bytes(b"x")
+    details = run_main(tmp_path, "ambiguous_images", clip_folder)
+    printed = capsys.readouterr().out
+    assert "Not scored by design: 1 animation, 1 latents, 4 side by side (listed in eval_details.json)." in printed
+    assert printed.split("skipped:\n")[1].splitlines()[:3] == [
+        "  gone.png: named in run.json, but not in the folder",
+        "  notes.txt: not a picture that can be read",
+        "",
+    ]
+    assert len(details["skipped"]) == details["counts"]["skipped"] == 8
+    assert all(set(item) == {"file", "reason"} for item in details["skipped"])
+
+
+def test_the_concealment_of_the_embedded_scorer_is_commented(
+    tmp_path: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_all(tmp_path, *write_run(tmp_path, "ambiguous_image", [Request(("a", "b"))]))
+    run_main(tmp_path, "ambiguous_images", clip_folder)
+    assert "C is about 1" not in capsys.readouterr().out
+    monkeypatch.setattr(clip_files, "TINY_FOLDER", clip_folder)
+    assert eval_script.main(["--fdir1", str(tmp_path), "--app", "ambiguous_images", "--clip_model", "tiny"]) == 0
+    assert capsys.readouterr().out.count("C is about 1") == 1
 
 
 def test_a_second_run_gives_the_same_files(tmp_path: Path, clip_folder: Path) -> None:
@@ -529,7 +602,7 @@ def test_bad_input_ends_with_code_two_and_one_sentence(tmp_path: Path, capsys: p
         str(empty): "holds no files",
     }
     cases = [(folder, "wide_images", words) for folder, words in folders.items()]
-    cases += [(str(notes), "wide_images", "1 skipped"), (str(notes), "panorama", "--app panorama is not known")]
+    cases += [(str(notes), "wide_images", "1 skipped"), (str(notes), "panorama", "--app 'panorama' is not known")]
     for folder, app, words in cases:
         with pytest.raises(SystemExit) as end:
             eval_script.main(["--fdir1", folder, "--app", app])

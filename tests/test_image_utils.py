@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from utils.images import save_png, side_by_side, to_pil, to_unit_range
+from utils.images import decode, save_png, side_by_side, to_pil, to_unit_range
 
 
 def test_network_range_becomes_unit_range_clamped_in_float32() -> None:
@@ -72,3 +72,19 @@ def test_png_keeps_every_value_and_gives_the_same_bytes(tmp_path: Path) -> None:
     with Image.open(tmp_path / "a.png") as read:
         assert np.array_equal(np.asarray(read), np.asarray(image))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_is_dropped_and_not_put_on_a_colour(tmp_path: Path, mode: str) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    values = values if mode != "LA" else np.repeat(values[..., :1], 3, axis=-1)
+    picture = Image.fromarray(values).convert("RGB")
+    picture = picture.quantize(16) if mode == "P" else picture
+    colours = np.asarray(picture.convert("RGB"))
+    if mode == "P":
+        picture.save(tmp_path / "x.png", transparency=3)
+    else:
+        picture.putalpha(Image.fromarray(np.tile(np.arange(0, 256, 32, dtype=np.uint8), (8, 1))))
+        picture.convert(mode).save(tmp_path / "x.png")
+    assert Image.open(tmp_path / "x.png").mode == mode
+    np.testing.assert_array_equal(np.asarray(decode(tmp_path / "x.png")), colours)

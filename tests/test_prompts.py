@@ -83,6 +83,11 @@ def test_stems_are_safe() -> None:
         assert stem and len(stem.encode()) <= MAX_STEM_BYTES
 
 
+def test_stems_are_composed_however_the_prompt_was_typed() -> None:
+    composed, decomposed = "caf\u00e9 \u00fcber \uac00", "cafe\u0301 u\u0308ber \u1100\u1161"
+    assert composed != decomposed and file_stem(composed) == file_stem(decomposed) == "caf\u00e9_\u00fcber_\uac00"
+
+
 def test_long_prompts_that_begin_alike_differ() -> None:
     stems = {file_stem("x" * 4999 + last) for last in "abc"} | {file_stem("x" * 5000)}
     assert len(stems) == 4

@@ -272,9 +272,8 @@ def test_a_folder_without_a_version_is_opened_and_becomes_one_of_this_version(tm
     assert old.pop("version") == 2
     for picture in old["pictures"]:
         picture["eval_pos"] = [0]
-    old["pictures"].append(
-        {**old["pictures"][0], "name": "two views", "prompts": ["a", "b"], "eval_pos": [], "files": []}
-    )
+    two = {"name": "two views", "prompts": ["a", "b"], "eval_pos": [], "files": [{"file": "a.png", "role": "view"}]}
+    old["pictures"].append({**old["pictures"][0], **two})
     write_json(tmp_path / "run.json", old)
     assert names(enter(tmp_path)) == ["one", "two", "three"]
     assert names(enter(tmp_path, [PictureRequest(("a", "b"))])) == ["two views"]
