@@ -193,7 +193,7 @@ class AmbiguousImageApp(App):
         ]
         joined = shorten("-".join(stem + suffix for stem in stems) + ("" if len(stems) > 1 else "-views"))
         parts = check_combination(options.views_names)
-        whole = [{"file": f"{shorten(joined + '-whole')}.png", "role": "whole"}] if parts else []
+        whole: list[FileEntry] = [{"file": f"{shorten(joined + '-whole')}.png", "role": "whole"}] if parts else []
         return [*views, *whole, {"file": f"{joined}.png", "role": "side_by_side"}]
 
     def naming_rule(self, prompts_file: Path | None) -> "NamingRule":

@@ -259,9 +259,9 @@ class AmbiguousImageModel(BaseModel):
 
         The noise is one canonical draw seen through the views, so that the views of a synchronised picture stay alike.
         """
-        low_res = networks.resize(pictures)
-        if said.adds_noise:
-            abar = networks.noising_alphas_cumprod[said.noise_level].item()
+        low_res, levels = networks.resize(pictures), networks.noising_alphas_cumprod
+        if said.adds_noise and levels is not None:
+            abar = levels[said.noise_level].item()
             noise = self._look(self._randn((1, *low_res.shape[1:]), generator))
             low_res = abar**0.5 * low_res + (1 - abar) ** 0.5 * noise
         prompted = low_res[-len(conditioning.text) :]  # all views but one that a photograph holds

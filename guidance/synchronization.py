@@ -222,16 +222,14 @@ class Evaluation:
     def _compute(self, term: Term) -> "torch.Tensor":
         if term.name in ("A", "J"):
             return self.look(self.value(term.on_canvas or term), self.value(term.parts[0]))
-        parts = [self.value(part) for part in term.parts]
+        first, *rest = (self.value(part) for part in term.parts)
         if term.name == "S":
-            return self.step(*parts, term)
+            return self.step(first, rest[0], term)
         if term.name == "f":
-            return self.look(*parts, None)
-        return {"e": self.predict, "T": self.tweedie, "g": self.average, "m": _mean}[term.name](*parts)
-
-
-def _mean(first: "torch.Tensor", second: "torch.Tensor") -> "torch.Tensor":
-    return (first + second) / 2
+            return self.look(first, None)
+        if term.name == "m":
+            return (first + rest[0]) / 2
+        return {"e": self.predict, "T": self.tweedie, "g": self.average}[term.name](first, *rest)
 
 
 def _state(formula: Term) -> str:

@@ -196,7 +196,7 @@ class WideImageModel(BaseModel):
     def _blend(self, tiles: list[Window], latents: Iterable[torch.Tensor], weights: list[torch.Tensor]) -> torch.Tensor:
         """Return the mean of decoded tiles, each clamped to [0, 1], weighted per pixel by ``weights`` ``[h, w]``."""
         scale = self.latent_model.vae_scale
-        places = [tuple(edge * scale for edge in tile) for tile in tiles]
+        places = [(top * scale, bottom * scale, left * scale, right * scale) for top, bottom, left, right in tiles]
         height, width = self.height * scale, self.width * scale
         decoded = (
             torch.cat([to_unit_range(self.latent_model.decode(latent))[0].cpu() * weight, weight[None]])

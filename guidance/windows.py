@@ -217,9 +217,9 @@ def paste(placed: Iterable[tuple[Window, torch.Tensor]], height: int, width: int
     Returns:
         The sums ``[1, C, height, width]``, added up in the given order.
     """
-    canvas: torch.Tensor | None = None
-    for (top, bottom, left, right), picture in placed:
-        if canvas is None:
+    canvas = torch.empty(0)
+    for index, ((top, bottom, left, right), picture) in enumerate(placed):
+        if index == 0:
             canvas = picture.new_zeros(len(picture), height, width)
         inside = min(right, width) - left
         canvas[:, top:bottom, left : left + inside] += picture[..., :inside]

@@ -161,7 +161,8 @@ def _check(options_class: type, name: str, value: Any) -> None:
     kind, is_list, _ = _types(options_class)[name]
     if is_list and not isinstance(value, (list, tuple)):
         raise UserError(f"--{name} {value!r} is no list: give a list of {KINDS[kind]} each.")
-    for one in value if is_list else [value]:
+    values: list[Any] = list(value) if is_list else [value]
+    for one in values:
         if not _is_kind(one, kind):
             raise UserError(f"--{name} {one!r} is of the wrong kind: give {KINDS[kind]}.")
         if said.choices and one not in said.choices:
@@ -209,8 +210,7 @@ def add_options(
             group.add_argument(f"--{name}", help=text, action=action)
             continue
         metavar = said.metavar or ("{" + ",".join(said.choices) + "}" if said.choices else None)
-        many = {"nargs": said.nargs} if is_list else {}
-        group.add_argument(f"--{name}", help=text, metavar=metavar, **many)
+        group.add_argument(f"--{name}", help=text, metavar=metavar, nargs=said.nargs if is_list else None)
 
 
 def read(options_class: type, texts: Mapping[str, Any]) -> Given:

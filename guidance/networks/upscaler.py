@@ -43,7 +43,7 @@ class LatentUpscaler:
 
     def shape(self, pictures: torch.Tensor) -> tuple[int, int, int]:
         """Return ``(C, h, w)`` of one view's state: latents of the size of the ``pictures`` ``[N, 3, h, w]``."""
-        return self.space.channels, *pictures.shape[-2:]
+        return self.space.channels, pictures.shape[-2], pictures.shape[-1]
 
     def resize(self, pictures: torch.Tensor) -> torch.Tensor:
         """Return the pictures to enlarge as they are: the network sees them in their own size."""
