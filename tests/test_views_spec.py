@@ -165,14 +165,14 @@ def test_arrays_that_are_no_permutation(array: np.ndarray, words: str, tmp_path:
 def test_files_that_are_no_array(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "p.npy").write_bytes(content)
     with pytest.raises(
-        UserError, match=r"p\.npy is no readable \.npy file of whole numbers: save one with numpy\.save\.$"
+        UserError, match=r"p\.npy is no readable \.npy file: save one array with numpy\.save\.$"
     ):
         parse_view(f"permutation:file={tmp_path / 'p.npy'}")
 
 
 def test_other_files(tmp_path: Path) -> None:
     np.savez(tmp_path / "p.npz", np.arange(16))
-    with pytest.raises(UserError, match="no array of integers"):
+    with pytest.raises(UserError, match="holds several arrays"):
         parse_view(f"permutation:file={tmp_path / 'p.npz'}")
     with pytest.raises(UserError, match="no file"):
         parse_view(f"permutation:file={tmp_path}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps
 
-from utils.files import write_atomic
+from utils.files import is_file, write_atomic
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,7 @@ def picture_size(path: Path) -> tuple[int, int]:
     Raises:
         ValueError: no regular file, no picture, or ``MAX_PIXELS`` or more; the message is the reason.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise ValueError("not a regular file")
     try:
         width, height = _header_size(path)

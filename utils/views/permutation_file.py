@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.errors import UserError
+from utils.files import is_file
+from utils.views.array_file import read_array
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +29,7 @@ def read_permutation(file: str) -> "np.ndarray":
         UserError: no such file, no array, or no permutation of a square grid.
     """
     path = Path(file)
-    if not path.is_file():
+    if not is_file(path):
         raise UserError(f"--views_names permutation: there is no file {file}: give file=PATH of a .npy file.")
     state = path.stat()
     if state.st_size > LARGEST_FILE:
@@ -41,11 +43,10 @@ def _read(file: str, _changed: int, _bytes: int) -> "np.ndarray":
     import numpy as np
 
     try:
-        array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        raise UserError(f"--views_names permutation: {file} is no readable .npy file of whole numbers: "
-                        "save one with numpy.save.") from None  # fmt: skip
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
+        array = read_array(Path(file))
+    except ValueError as error:
+        raise UserError(f"--views_names permutation: {file} {error}: save one array with numpy.save.") from error
+    if array.dtype.kind not in "iu":
         raise UserError(f"--views_names permutation: {file} holds no array of integers: save one with numpy.save.")
     cells = math.isqrt(array.size)
     if array.shape not in {(cells * cells,), (cells, cells)} or cells < 2:

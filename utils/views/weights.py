@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.errors import UserError
+from utils.views.array_file import read_array
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,12 +43,12 @@ def read_weight_map(path: Path, views: int | None = None) -> "np.ndarray":
     import numpy as np
 
     try:
-        weights = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"--weight_map {path} cannot be read as an array: give a .npy file of numbers.") from error
-    if not isinstance(weights, np.ndarray) or not _fits(weights, views):
+        weights = read_array(path)
+    except ValueError as error:
+        raise UserError(f"--weight_map {path} {error}: give a .npy file of numbers.") from error
+    if not _fits(weights, views):
         wanted = "[h, w]" if views is None else f"[{views}, h, h]"
-        raise UserError(f"--weight_map {path} holds {_describe(weights)}: give real numbers {wanted}.")
+        raise UserError(f"--weight_map {path} holds {weights.dtype} {list(weights.shape)}: give real numbers {wanted}.")
     weights = weights.astype(np.float64)
     if not ((weights >= 0) & (weights <= LARGEST)).all():
         raise UserError(
@@ -65,8 +66,3 @@ def _fits(weights: "np.ndarray", views: int | None) -> bool:
     if views is None:
         return weights.ndim == 2
     return weights.ndim == 3 and len(weights) == views and weights.shape[1] == weights.shape[2]
-
-
-def _describe(weights: object) -> str:
-    shape = getattr(weights, "shape", None)
-    return "several arrays" if shape is None else f"{weights.dtype} {list(shape)}"
