@@ -15,7 +15,7 @@ if __name__ == "__main__":
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from guidance.app import App
 from guidance.command_line import parse
@@ -96,7 +96,7 @@ def make_pictures(
     with state.main_process_first():  # the others find the embeddings that the first one encoded
         pipeline.prepare([request_of(picture) for picture in todo])
     with state.split_between_processes(todo) as share, Writer(folder) as writer:
-        for picture in progress.pictures(share):
+        for picture in progress.pictures(cast(list[PictureEntry], share)):
             started = time.monotonic()
             try:
                 sample, choice = make_picture(pipeline, folder, picture, progress)
@@ -148,7 +148,7 @@ def animate_share(app: App, folder: RunFolder, name: str, state: "PartialState")
     from utils.animation.folder import animate
 
     with state.split_between_processes(folder.finished()) as share:
-        failures = animate(folder, share, app, name)
+        failures = animate(folder, cast(list[PictureEntry], share), app, name)
     state.wait_for_everyone()
     return failures
 

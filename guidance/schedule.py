@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import DDIMScheduler
@@ -74,7 +74,8 @@ def half_log_snr(abar: torch.Tensor) -> float:
 
 def ddim_scheduler(config: Mapping[str, Any]) -> DDIMScheduler:
     """Return diffusers' DDIM scheduler with the betas and the final alpha of any pipeline's own scheduler config."""
-    return DDIMScheduler.from_config({name: value for name, value in config.items() if name not in NOT_ASKED})
+    settings: Any = {name: value for name, value in config.items() if name not in NOT_ASKED}
+    return cast(DDIMScheduler, DDIMScheduler.from_config(settings))
 
 
 def alphas_cumprod(config: Mapping[str, Any]) -> torch.Tensor:

@@ -37,9 +37,7 @@ class Denoiser:
         compile: let ``torch.compile`` translate the network at its first call, for batches of one shape.
     """
 
-    def __init__(
-        self, unet: torch.nn.Module, scheduler_config: dict[str, Any], device: torch.device, compile: bool = False
-    ):
+    def __init__(self, unet: Any, scheduler_config: dict[str, Any], device: torch.device, compile: bool = False):
         self.compiled, self.padded_to = compile, 0  # views of a compiled network's calls so far, 0 before the first
         if compile:
             unet.compile(dynamic=False)

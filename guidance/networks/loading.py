@@ -34,11 +34,17 @@ def load_network(network_class: Any, source: ModelSource, component: str, runtim
     """
     variant = source.weight_variant(runtime.variant, runtime.half)
     folder = source.fetch(variant)
-    told = {"variant": variant, "dtype": runtime.dtype, "use_safetensors": True, "local_files_only": True}
+    told: dict[str, Any] = {
+        "variant": variant,
+        "dtype": runtime.dtype,
+        "use_safetensors": True,
+        "local_files_only": True,
+    }
     if issubclass(network_class, PreTrainedModel):
         told["ignore_mismatched_sizes"] = True  # in order to be told of them, below
     with reading(source):
-        network, report = network_class.from_pretrained(folder / component, output_loading_info=True, **told)
+        loaded: Any = network_class.from_pretrained(folder / component, **told)
+    network, report = loaded
     _check_report(report, source, component)
     return network
 

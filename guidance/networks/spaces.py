@@ -1,7 +1,8 @@
 """Where the state of a stage lives: in pixels, or in the latents of a VAE. The canvas is a picture in either."""
 
+from typing import Any
+
 import torch
-from diffusers import AutoencoderKL
 
 
 class PixelSpace:
@@ -28,7 +29,7 @@ class LatentSpace(PixelSpace):
     """The state of a view is what a VAE makes of its picture; one view at a time, which bounds memory.
 
     Args:
-        vae: frozen, in its own dtype.
+        vae: ``AutoencoderKL`` or alike, frozen, in its own dtype.
         scaling_factor: latents are this times what the VAE encodes.
         device: where ``vae`` runs.
 
@@ -38,7 +39,7 @@ class LatentSpace(PixelSpace):
 
     latent = True
 
-    def __init__(self, vae: AutoencoderKL, scaling_factor: float, device: torch.device):
+    def __init__(self, vae: Any, scaling_factor: float, device: torch.device):
         self.vae, self.scaling_factor, self.device = vae, scaling_factor, device
         self.channels = vae.config.latent_channels
         self.scale = 2 ** (len(vae.config.block_out_channels) - 1)

@@ -20,13 +20,13 @@ class LatentModel:
     Attributes:
         denoiser: on latents ``[N, C, h, h]``.
         space: the latents of its VAE.
-        text: encodes prompts; None where embeddings come from elsewhere.
+        text: encodes prompts.
         window: side h of the latents that the network was trained on.
     """
 
     denoiser: Denoiser
     space: LatentSpace
-    text: ClipText | None
+    text: ClipText
     window: int
 
     @property

@@ -41,8 +41,10 @@ class LatentUpscaler:
         """What is in memory while it runs, in the order of its turns."""
         return [self.denoiser.unet, self.space.vae]
 
-    def shape(self, pictures: torch.Tensor) -> tuple[int, int, int]:
+    def shape(self, pictures: torch.Tensor | None) -> tuple[int, int, int]:
         """Return ``(C, h, w)`` of one view's state: latents of the size of the ``pictures`` ``[N, 3, h, w]``."""
+        if pictures is None:
+            raise ValueError("an upscaler is no first stage: it needs pictures to enlarge")
         return self.space.channels, pictures.shape[-2], pictures.shape[-1]
 
     def resize(self, pictures: torch.Tensor) -> torch.Tensor:

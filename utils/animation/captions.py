@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont  # the second where Pillow was built without FreeType
 LINES = 2
 LETTERS = 400  # of a prompt that are looked at; two lines never hold more
 PAPER, INK = (20, 20, 20), (235, 235, 235)
@@ -39,7 +40,7 @@ class Captions:
         return framed
 
 
-def fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
+def fit(text: str, font: Font, width: float) -> list[str]:
     """Break a text into at most ``LINES`` rows that are no wider than ``width``; what is left out becomes "..."."""
     words = _readable(text).split()
     rows = _wrap(words, font, width)
@@ -50,7 +51,7 @@ def fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
     return [_shorten(row, font, width) for row in even]
 
 
-def _wrap(words: Sequence[str], font: ImageFont.FreeTypeFont, width: float) -> list[str]:
+def _wrap(words: Sequence[str], font: Font, width: float) -> list[str]:
     """Break words into rows; a word wider than a row has one of its own."""
     rows = [""]
     for word in words:
@@ -67,11 +68,11 @@ def _readable(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text[:LETTERS])
 
 
-def _shorten(row: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def _shorten(row: str, font: Font, width: float) -> str:
     return row if font.getlength(row) <= width else _cut(row, font, width)
 
 
-def _cut(row: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def _cut(row: str, font: Font, width: float) -> str:
     while row and font.getlength(f"{row}...") > width:
         row = row[:-1]
     return f"{row.rstrip()}..."

@@ -120,7 +120,7 @@ def encode_mp4(frames: Sequence[Frame], quality: int) -> bytes:
     Raises:
         RuntimeError: ffmpeg is not there, or fails.
     """
-    import imageio_ffmpeg
+    import imageio_ffmpeg  # pyright: ignore[reportMissingImports]  # optional
 
     tick = math.gcd(*(frame.milliseconds for frame in frames))
     width, height = (side + side % 2 for side in frames[0].image.size)

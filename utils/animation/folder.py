@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from utils.animation.encoders import write_movie
 from utils.animation.movie import Movie
@@ -15,8 +15,7 @@ from utils.run.run_record import PictureEntry, RunRecord
 class MovingApp(Protocol):
     """What is asked of an app here."""
 
-    @property
-    def name(self) -> str: ...
+    name: ClassVar[str]
 
     def main_file(self, picture: PictureEntry) -> str:
         """Return the file whose name an animation takes."""

@@ -7,6 +7,7 @@ import functools
 import gzip
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ class Saving:
     dtype: torch.dtype = torch.float32
 
 
-def build_model(kind: str, config: Config) -> torch.nn.Module:
+def build_model(kind: str, config: Config) -> Any:
     """A network with random weights, in eval mode. `kind` is "unet", "vae", "clip" or "t5"."""
     import diffusers
     import transformers
@@ -120,13 +121,13 @@ def build_model(kind: str, config: Config) -> torch.nn.Module:
     return network(settings(**config)).eval()
 
 
-def write_model(model: torch.nn.Module, folder: Path, saving: Saving) -> None:
+def write_model(model: Any, folder: Path, saving: Saving) -> None:
     """Save a network of diffusers as safetensors and config.json; the network itself is cast to the saved type."""
     torch.nn.Module.to(model, saving.dtype)
     model.save_pretrained(folder, variant=saving.variant)
 
 
-def write_transformer(model: torch.nn.Module, folder: Path, saving: Saving, prefix: str = "") -> None:
+def write_transformer(model: Any, folder: Path, saving: Saving, prefix: str = "") -> None:
     """Save a network of transformers under the names that its weights have on the Hub.
 
     Args:
@@ -154,7 +155,7 @@ def write_json(path: Path, content: Config) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def write_model_index(folder: Path, pipeline: str, components: dict[str, tuple[str | None, str | None]]) -> None:
+def write_model_index(folder: Path, pipeline: str, components: Mapping[str, tuple[str | None, str | None]]) -> None:
     """Write model_index.json: `components` maps a name to (library, class), (None, None) where there is none."""
     index = {"_class_name": pipeline, "_diffusers_version": "0.15.0.dev0"}
     write_json(folder / "model_index.json", index | {name: list(entry) for name, entry in components.items()})
@@ -207,7 +208,7 @@ def t5_pieces(size: int = 160) -> bytes:
 
 def write_t5_tokenizer(folder: Path) -> None:
     """Save a T5 tokenizer as `spiece.model` and its two small JSON files, without tokenizer.json."""
-    special = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    special: Config = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
     special["additional_special_tokens"] = [f"<extra_id_{i}>" for i in range(100)]
     write_json(folder / "special_tokens_map.json", special)
     write_json(folder / "tokenizer_config.json", {

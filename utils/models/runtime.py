@@ -5,7 +5,7 @@ import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from accelerate import PartialState, cpu_offload_with_hook
@@ -13,6 +13,7 @@ from accelerate.hooks import UserCpuOffloadHook
 
 from utils.errors import UserError
 
+Network = TypeVar("Network", bound=torch.nn.Module)
 COMPILERS = ("g++", "clang++", "cl")
 PROCESS_TIMEOUT = datetime.timedelta(hours=12)  # how long processes wait for each other: a batch may be long
 ALLOWED_DTYPES = {
@@ -86,7 +87,7 @@ class Runtime:
         """The device and, on the CPU, its threads: they decide in which order floats are added, so the last bits."""
         return f"cpu, {torch.get_num_threads()} threads" if self.device.type == "cpu" else str(self.device)
 
-    def place(self, module: torch.nn.Module) -> torch.nn.Module:
+    def place(self, module: Network) -> Network:
         """Freeze a network and, unless it is to be offloaded, move it to the device, channels last but on MPS."""
         module = module.eval().requires_grad_(False)
         if self.device.type != "mps":

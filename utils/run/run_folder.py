@@ -105,7 +105,7 @@ class RunFolder:
             with self._lock():
                 content = self.read() if (self.path / FILE).exists() else self._empty()
                 self._check_same(content)
-                content |= {name: self.header[name] for name in MADE_ANEW if name in self.header}
+                content.update(cast(RunRecord, {name: self.header[name] for name in MADE_ANEW if name in self.header}))
                 _enter_session(content, device)
                 wanted = list(itertools.product(requests, seeds))
                 pictures = self._enter(content["pictures"], wanted, list_files)

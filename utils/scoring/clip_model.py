@@ -31,7 +31,7 @@ class ClipScorer:
 
         self.source = source
         try:
-            self.model = _load_model(source).eval().requires_grad_(False)
+            self.model: Any = _load_model(source).eval().requires_grad_(False)
             self.tokenize = open_clip.get_tokenizer(source.model)
         except UserError:
             raise
@@ -42,7 +42,7 @@ class ClipScorer:
         except Exception as error:
             raise UserError(f"{source.weights} cannot be loaded as {source.model}: {_first_line(error)}.") from error
         preprocess = PreprocessCfg(**open_clip.get_model_preprocess_cfg(self.model))
-        self.preprocess = image_transform_v2(preprocess, is_train=False)
+        self.preprocess: Any = image_transform_v2(preprocess, is_train=False)
 
     @property
     def logit_scale(self) -> float:
@@ -100,7 +100,7 @@ def _load_torchscript(source: ClipSource) -> "torch.nn.Module":
     import torch
     from open_clip.transform import PreprocessCfg
 
-    model = open_clip.CLIP(**open_clip.get_model_config(source.model))
+    model: Any = open_clip.CLIP(**(open_clip.get_model_config(source.model) or {}))
     state = torch.jit.load(str(source.weights), map_location="cpu").state_dict()
     extra = ("input_resolution", "context_length", "vocab_size", "attn_mask")
     model.load_state_dict({name: value.float() for name, value in state.items() if name not in extra})

@@ -136,8 +136,8 @@ def _clip_row(source: ClipSource, logit_scale: float) -> dict[str, Any]:
     }
 
 
-def _grade(score: float, source: ClipSource, full: float) -> dict[str, Any] | None:
-    if not source.is_openai:
+def _grade(score: float | None, source: ClipSource, full: float) -> dict[str, Any] | None:
+    if score is None or not source.is_openai:
         return None
     rule = f"{full:g} above {FULL_LIMIT}, {full / 2:g} from {HALF_LIMIT}, else 0"
     return {"points": points(score, full), "of": full, "rule": rule}

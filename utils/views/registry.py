@@ -5,9 +5,10 @@ Nothing here imports torch, so ``--help`` and bad input are answered at once.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 Value = float | int | str
-Values = Mapping[str, Value]
+Values = Mapping[str, Any]  # name of a parameter -> Value, or None where --rotate_angle has it
 Terms = dict[tuple[str | float, ...], float]  # symbol of a linear map -> its coefficient
 WHOLE = ("whole",)  # symbol of the map that changes nothing
 SEEDS = 2**32 - 1

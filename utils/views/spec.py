@@ -51,7 +51,8 @@ class ViewSpec:
         """Cells per side that a picture must be divisible into, or None where every size will do."""
         if self.name == "permutation":
             return math.isqrt(len(read_permutation(str(self.given["file"]))))
-        return self.values.get("grid")
+        grid = self.values.get("grid")
+        return None if grid is None else int(grid)
 
 
 def parse_view(view: str | ViewSpec) -> ViewSpec:
@@ -174,7 +175,7 @@ def with_contents(views: Sequence[str]) -> list[str]:
     """
     names = {path: name for name, path in permutation_files(views).items()}
     specs = parse_views(views)
-    return [f"permutation:file={names[spec.given['file']]}" if spec.name == "permutation" else spec.text
+    return [f"permutation:file={names[str(spec.given['file'])]}" if spec.name == "permutation" else spec.text
             for spec in specs]  # fmt: skip
 
 

@@ -25,7 +25,7 @@ class SquareHingeView(PermutationView):
         for row in range(self.grid):
             for column in range(self.grid):
                 cell = np.s_[row * side : (row + 1) * side, column * side : (column + 1) * side]
-                turned[cell] = np.rot90(numbers[cell], -self._direction(row, column))
+                turned[cell] = np.rot90(numbers[cell], -int(self._direction(row, column)))
         return turned
 
     def between(self, picture: Image.Image, seen: Image.Image, share: float) -> Image.Image:
@@ -33,7 +33,7 @@ class SquareHingeView(PermutationView):
         side = cell_size(size, self.grid)
         cell = np.arange(size) // side
         inside = (np.arange(size) % side - (side - 1) / 2).astype(np.float32)
-        clockwise = self._direction(cell[:, None], cell[None, :]).astype(np.float32)
+        clockwise = np.asarray(self._direction(cell[:, None], cell[None, :]), dtype=np.float32)
         cos, sin = math.cos(math.pi / 2 * share), math.sin(math.pi / 2 * share)
         shrink = cos + sin  # so that the corners stay in the cell
         y = shrink * (cos * inside[:, None] - clockwise * sin * inside[None, :])
