@@ -4,6 +4,7 @@ Libraries fill in what a configuration, a vocabulary or a schedule does not say;
 whatever decides a picture must be said here. Every check raises ValueError with a reason that names the file.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -326,19 +327,18 @@ def _read_clip_vocabulary(folder: Path) -> int:
         raise ValueError("tokenizer/merges.txt is missing") from error
     except (OSError, ValueError) as error:
         raise ValueError("tokenizer/merges.txt cannot be read") from error
-    merges = [line.split(" ") for line in lines if line.strip() and not line.startswith("#version")]
+    merges = [line.split(" ") for line in lines if line and not line.startswith("#version")]
     _check_merges(vocabulary, merges, "tokenizer/vocab.json with merges.txt")
     return max(ids) + 1
 
 
 def _check_merges(vocabulary: Mapping[str, int], merges: list[list[str]], files: str) -> None:
     """Check that merges and vocabulary belong together: neither lacks what the other has."""
-    if any(len(merge) != 2 for merge in merges):
+    if not all(len(merge) == 2 for merge in merges):
         raise ValueError(f"{files}: a merge is no pair of pieces")
-    made = {first + second for first, second in merges}
-    wanted = made.union(CLIP_ENDS, *merges)
-    unmade = [piece for piece in vocabulary if piece not in made and len(piece.removesuffix("</w>")) > 1]
-    lacking = [*(wanted - vocabulary.keys()), *(set(unmade) - set(CLIP_ENDS))]
+    made, known = {first + second for first, second in merges}, vocabulary.keys()
+    unmade = {piece for piece in known - made if len(piece.removesuffix("</w>")) > 1}
+    lacking = made.union(CLIP_ENDS, itertools.chain.from_iterable(merges)) - known | unmade - {*CLIP_ENDS}
     if lacking:
         raise ValueError(f"{files} is incomplete: {len(lacking)} pieces of one are not in the other")
 
