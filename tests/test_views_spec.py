@@ -164,9 +164,7 @@ def test_arrays_that_are_no_permutation(array: np.ndarray, words: str, tmp_path:
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x93NUMPY\x01\x00", b"\x80\x04."])
 def test_files_that_are_no_array(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "p.npy").write_bytes(content)
-    with pytest.raises(
-        UserError, match=r"p\.npy is no readable \.npy file: save one array with numpy\.save\.$"
-    ):
+    with pytest.raises(UserError, match=r"p\.npy is no readable \.npy file: save one array with numpy\.save\.$"):
         parse_view(f"permutation:file={tmp_path / 'p.npy'}")
 
 
