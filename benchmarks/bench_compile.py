@@ -23,13 +23,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.report import Row, markdown, positive, write_report
 from benchmarks.wide_runs import PROMPT, clock, load, strip_parser
 from guidance.wide_image_model import WideImageModel
+from utils.prompts import PictureRequest
 
 
 def timed_steps(model: WideImageModel, seed: int) -> tuple[float, torch.Tensor]:
     """Go all steps of a strip; return their seconds and the final canvas ``[1, C, H, W]``."""
     device = model.latent_model.denoiser.device
     started = clock(device)
-    state = collections.deque(model.generate((PROMPT,), seed), maxlen=1).pop()
+    state = collections.deque(model.generate(PictureRequest((PROMPT,)), seed), maxlen=1).pop()
     return clock(device) - started, state.z_t_1
 
 

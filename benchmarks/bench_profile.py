@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.report import RESULTS, Row, markdown, positive, write_report
 from benchmarks.wide_runs import Loaded, Meter, load, make_strip
-from utils.options import PRESETS
+from guidance.shared_options import PRESETS
 
 
 def profile(loaded: Loaded, preset: str | None, repeats: int, **given: Any) -> Row:

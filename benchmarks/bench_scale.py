@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.processes import run_main
 from benchmarks.report import RESULTS, Row, markdown, positive, write_report
-from guidance.windows import extra_turns, shift_at, shifted_starts
+from guidance.windows import extra_steps, shift_at, shifted_starts
 
 WIDTHS = (6, 16, 64, 256, 1024)  # in windows
 HEIGHT, WINDOW = 128, 32  # of the embedded landscapes in pixels, and their windows in cells, which are square
@@ -37,8 +37,8 @@ def measure(windows: int, steps: int) -> Row:
 
 def windows_per_step(windows: int, steps: int) -> float:
     """Return how many windows a step looks through, on average; at least ``windows``, which is canvas over window."""
-    length, extra = windows * WINDOW, extra_turns(windows, steps)
-    counts = [len(shifted_starts(length, WINDOW, shift_at(0, turn), extra=turn in extra)) for turn in range(steps)]
+    length, extra = windows * WINDOW, extra_steps(windows, steps)
+    counts = [len(shifted_starts(length, WINDOW, shift_at(0, step), extra=step in extra)) for step in range(steps)]
     return sum(counts) / steps
 
 

@@ -21,20 +21,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import PartialState
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.report import RESULTS, Row, markdown, positive, write_report
 from benchmarks.wide_runs import Loaded, Meter, load, make_strip
-from guidance.wide_image_app import strip_positions
+from guidance.wide_image_app import WideImageApp, crop_strip, strip_positions
 from training.drawing.landscape_captions import PROMPTS
 from training.measure.judge import Judge, scene_judge
 from training.measure.strips import seam_figure
 from utils.files import write_json
-from utils.images import crop_strip, save_png
-from utils.scoring.best_of import strip_score
+from utils.images import save_png
+from utils.models.runtime import process_state
 from utils.scoring.clip_files import TINY, find_clip
 from utils.scoring.clip_model import ClipScorer
 
@@ -175,7 +174,7 @@ def figures(strips: dict[tuple[str, int], Image.Image], judge: Judge, scorer: Cl
     for (scene, _), strip in strips.items():
         crops = [crop_strip(strip, position) for position in strip_positions(strip.height, strip.width)]
         right += [found == scene for found in judge(crops)]
-        scores.append(strip_score(scorer, [(crop, PROMPTS[scene], "crop") for crop in crops]))
+        scores.append(WideImageApp().sample_score(scorer, [(crop, PROMPTS[scene], "crop") for crop in crops]))
     row = {"judge": statistics.fmean(right), "score": statistics.fmean(scores), "seams": seams(strips.values())}
     seeds = {seed for _, seed in strips}
     if len(seeds) > 1:
@@ -265,7 +264,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> list[Row]:
     """Make, read, print and write; return the rows."""
-    options, state = parse(argv), PartialState(cpu=True)
+    options, state = parse(argv), process_state("cpu")
     settings = [setting for setting in SETTINGS if setting.name in options.only]
     prompts = list(PROMPTS.values())
     with state.split_between_processes(prompts) as share:

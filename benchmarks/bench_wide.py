@@ -47,7 +47,7 @@ class LiteralTwin:
     @torch.inference_mode()
     def run(self, model: WideImageModel, seed: int) -> torch.Tensor:
         """Make one strip; return its final canvas ``[1, C, H, W]``."""
-        schedule, device = model.schedule, self.latent.denoiser.device
+        schedule, device = model.stage.schedule, self.latent.denoiser.device
         shape = (1, self.latent.channels, self.height, self.width)
         canvas = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(device)
         xts = self.crop(canvas)
@@ -105,7 +105,7 @@ def compare(model: WideImageModel, repeats: int, seed: int) -> list[Row]:
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     meters, canvases = {}, {}
     for _ in range(repeats):
-        for name, (run, layout) in runs.items():  # ours first: it begins the stage whose schedule the twin takes
+        for name, (run, layout) in runs.items():  # ours first: it opens the stage whose schedule the twin takes
             for network in (latent.denoiser.unet, latent.space.vae):
                 network.to(memory_format=layout)
             meters[name] = Meter()

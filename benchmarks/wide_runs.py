@@ -1,4 +1,4 @@
-"""Wide images in a benchmark's own process, loaded as ``main.py`` does, with what they ask of the networks."""
+"""Wide images in a benchmark's own process, with what they ask of the networks."""
 
 import argparse
 import time
@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from PIL import Image
 
 from benchmarks.report import RESULTS, positive
+from guidance import load_pipeline
 from guidance.base_model import StepState
 from guidance.networks.stable_diffusion import LatentModel
+from guidance.pipeline import Pipeline, make_plan
 from guidance.wide_image_model import WideImageModel
-from utils.models.model_source import ModelSource, open_source
-from utils.models.runtime import Runtime
-from utils.options import WideImageOptions
+from utils.models.model_source import ModelSource
+from utils.options import Given
+from utils.prompts import PictureRequest
 
 PROMPT = "A photo of a mountain range at twilight"
 
@@ -73,19 +74,28 @@ class Meter:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Weights in memory and the prompts' embeddings, for models of any options."""
+    """A pipeline whose weights are in memory and whose prompts are encoded, for models of any options."""
 
-    path: str | None
-    family: str
-    source: ModelSource
-    latent: LatentModel
-    embeddings: dict[str, torch.Tensor]
+    pipeline: Pipeline
+
+    @property
+    def source(self) -> ModelSource:
+        """Where the weights are."""
+        return self.pipeline.plan.sources["sd_path"]
+
+    @property
+    def latent(self) -> LatentModel:
+        """The networks, which all models share."""
+        return self.pipeline.model.latent_model
 
     def model(self, **given: Any) -> WideImageModel:
-        """Return the app's model with these options, the others as ``main.py`` would fill them."""
-        options = complete(self.path, self.family, given)
-        model = WideImageModel(options.fit({"sd_path": self.source}, [])[0], self.latent)
-        model.embeddings = self.embeddings
+        """Return the app's model with these options besides those of the pipeline, the others by default."""
+        app, typed = self.pipeline.plan.app, self.pipeline.plan.given
+        values = {name: typed.asked(name) for name in typed.typed} | given
+        options = Given(app.options, values)
+        app.check(options)
+        model = WideImageModel(make_plan(app, options).options, self.latent)
+        model.embeddings = self.pipeline.model.embeddings
         return model
 
 
@@ -97,27 +107,16 @@ def load(
     compile: bool = False,
 ) -> Loaded:
     """Load Stable Diffusion from a folder or a Hub id, or the embedded landscapes, and encode the prompts."""
-    family = "tiny" if path is None else "sd"
-    options = complete(path, family, {"dtype": dtype, "device": device, "compile": compile})
-    source = open_source(options.sd_path, options.PATHS["sd_path"], None, "sd_path")
-    runtime = Runtime.from_options(options, PartialState(cpu=device == "cpu" or not torch.cuda.is_available()))
-    options, _ = options.fit({"sd_path": source}, [])
-    model = WideImageModel.load(options, {"sd_path": source}, runtime)
-    model.encode(list(prompts))
-    return Loaded(path, family, source, model.latent_model, model.embeddings)
-
-
-def complete(path: str | None, family: str, given: dict[str, Any]) -> WideImageOptions:
-    """Return options as a command line with ``given`` would have them."""
-    options = WideImageOptions("wide_image", sd_path=path, **given)
-    options.check()
-    return options.with_defaults(family)
+    weights = {"model": "tiny"} if path is None else {"sd_path": path}
+    pipeline = load_pipeline("wide_image", **weights, dtype=dtype, device=device, compile=compile)
+    pipeline.prepare([pipeline.request(prompt) for prompt in prompts])
+    return Loaded(pipeline)
 
 
 def make_strip(model: WideImageModel, seed: int, prompt: str = PROMPT) -> tuple[StepState, Image.Image]:
     """Make one strip as ``main.py`` does, with previews where the options ask for them; return its last state too."""
     log_step = model.options.log_step
-    for state in model.generate((prompt,), seed):
+    for state in model.generate(PictureRequest((prompt,)), seed):
         if log_step and state.step % log_step == 0:
             model.preview(state)
     return state, model.render(state, [{"file": "strip", "role": "strip"}])["strip"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from guidance.app import App, Sources
 from guidance.shared_options import EMBEDDED, SharedOptions, check_guidance, derive_shared
 from utils.errors import UserError
+from utils.models.components import text_width
 from utils.models.model_source import ModelSource
 from utils.options import Given, flags, option, refine
 from utils.prompts import (
@@ -176,6 +177,13 @@ class AmbiguousImageApp(App):
             raise UserError(
                 f"--stage_2_path {given.stage_2_path} does not enlarge the {sizes[0]} px of --stage_1_path: give a "
                 f"super-resolution stage (6 input channels; this one has {channels} and {sizes[1]} px)."
+            )
+        written = sources["stage_1_path"].config("text_encoder")["d_model"]
+        read = text_width(sources["stage_2_path"].config("unet"))
+        if read not in (None, written):
+            raise UserError(
+                f"--stage_2_path {given.stage_2_path} reads text of width {read}, --stage_1_path writes {written}: give "
+                "two stages of one family."
             )
         if "stage_3_path" in sources:
             _check_upscaler(sources["stage_3_path"])

@@ -39,6 +39,8 @@ X4_VAE_SIZES: Config = {
 }  # fmt: skip
 
 
+LOW_RES_BETA_END = 0.03
+
 # option -> components that a run needs of the weights it names
 PARTS = {name: said.weights for app in APPS for name, said in options_of(get_app(app).options).items() if said.weights}
 
@@ -80,16 +82,24 @@ def make_if_stage_1(
 def make_if_stage_2(
     folder: Path, *, seed: int = 0, variant: str | None = None, dtype: torch.dtype = torch.float32
 ) -> Path:
-    """Write an IFSuperResolutionPipeline of 64x64 pixels with stage 1's text encoder. Returns `folder`."""
+    """Write an IFSuperResolutionPipeline of 64x64 pixels with stage 1's text encoder. Returns `folder`.
+
+    Unlike in real ones, the noise on the picture to enlarge is not that of the stage itself: tests tell them apart.
+    """
     unet = _random_unet(hub_layout.IF_UNET_STAGE_2 | IF_UNET_SIZES | {"sample_size": 64}, seed + 100)
     hub_layout.write_if_stage(folder, 2, unet=unet, text_encoder=_text_encoder(seed), saving=Saving(variant, dtype))
+    noising = hub_layout.IF_NOISING_SCHEDULER | {"beta_schedule": "linear"}
+    hub_layout.write_scheduler("DDPMScheduler", noising, folder / "image_noising_scheduler")
     return folder
 
 
 def make_upscaler(
     folder: Path, *, seed: int = 0, variant: str | None = None, dtype: torch.dtype = torch.float32
 ) -> Path:
-    """Write a StableDiffusionUpscalePipeline: of pictures of any size, with CLIP's own tokenizer. Returns `folder`."""
+    """Write a StableDiffusionUpscalePipeline: of pictures of any size, with CLIP's own tokenizer. Returns `folder`.
+
+    Its two kinds of noise differ, see :func:`make_if_stage_2`.
+    """
     hub_layout.write_upscaler(
         folder,
         unet=_random_unet(hub_layout.X4_UNET | X4_UNET_SIZES, seed + 200),
@@ -97,6 +107,8 @@ def make_upscaler(
         text_encoder=_random("clip", hub_layout.CLIP_TEXT | CLIP_SIZES, seed + 202),
         saving=Saving(variant, dtype),
     )
+    low_res = hub_layout.X4_LOW_RES_SCHEDULER | {"beta_end": LOW_RES_BETA_END}
+    hub_layout.write_scheduler("DDPMScheduler", low_res, folder / "low_res_scheduler")
     return folder
 
 

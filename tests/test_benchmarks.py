@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -129,14 +129,8 @@ def test_figures_of_a_schedule(tmp_path: Path) -> None:
 class FakeScorer:
     """All pictures and prompts have the same feature."""
 
-    def prepare(self, image: Image.Image) -> Image.Image:
-        return image
-
-    def image_features(self, prepared: Iterable[Image.Image]) -> np.ndarray:
-        return np.ones((len(list(prepared)), 2), np.float32)
-
-    def text_features(self, prompts: Sequence[str]) -> np.ndarray:
-        return np.ones((len(prompts), 2), np.float32)
+    def cosines(self, pictures: Sequence[tuple[Image.Image, str]]) -> np.ndarray:
+        return np.ones(len(pictures), np.float32)
 
 
 def test_views_that_agree_do_not_differ(tmp_path: Path) -> None:

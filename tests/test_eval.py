@@ -520,6 +520,24 @@ def test_local_checkpoints_load_in_every_form(tmp_path: Path, monkeypatch: pytes
     assert all(np.array_equal(features[0], other) for other in features[1:])
 
 
+def test_the_weights_of_a_tag_see_pictures_with_its_own_mean_and_deviation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import open_clip
+
+    from utils.scoring.clip_model import ClipScorer
+
+    (tmp_path / "small-tag.json").write_text(json.dumps(MODEL_CONFIG))
+    open_clip.add_model_config(tmp_path / "small-tag.json")
+    save_file(open_clip.CLIP(**MODEL_CONFIG).state_dict(), tmp_path / "a.safetensors")
+    own = {"mean": (0.1, 0.2, 0.3), "std": (0.5, 0.25, 0.2), "interpolation": "bilinear", "resize_mode": "squash"}
+    monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda model, tag: {"url": "x", **own})
+    scorer = ClipScorer(ClipSource("small-tag", "own", tmp_path / "a.safetensors"))
+    picture = Image.new("RGB", (64, 32), (255, 0, 0))
+    shown = scorer.prepare(picture).mean(dim=(1, 2)).tolist()
+    assert shown == pytest.approx([(1 - 0.1) / 0.5, -0.2 / 0.25, -0.3 / 0.2], abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("model", "pretrained", "words"),
     [
@@ -527,9 +545,13 @@ def test_local_checkpoints_load_in_every_form(tmp_path: Path, monkeypatch: pytes
         ("local-dir:/nowhere", None, "open_clip_config.json"),
         ("ViT-Z-99", None, "no model of open_clip"),
         ("ViT-B-32", "no_such_tag", "no file and no weights"),
+        ("x" * 300, None, "no model of open_clip"),
+        (None, "x" * 300, "no file and no weights"),
+        (f"local-dir:{'x' * 300}", None, "open_clip_config.json"),
+        ("hf-hub:../../x", None, "no name of a Hub repository"),
     ],
 )
-def test_clip_options_that_do_not_fit_are_told(model: str, pretrained: str | None, words: str) -> None:
+def test_clip_options_that_do_not_fit_are_told(model: str | None, pretrained: str | None, words: str) -> None:
     with pytest.raises(UserError, match=words):
         find_clip(model, pretrained)
 
@@ -600,6 +622,7 @@ def test_bad_input_ends_with_code_two_and_one_sentence(tmp_path: Path, capsys: p
         str(tmp_path / "missing"): "does not exist",
         str(notes / "a.png"): "is a file",
         str(empty): "holds no files",
+        "x" * 300: "cannot be read: File name too long",
     }
     cases = [(folder, "wide_images", words) for folder, words in folders.items()]
     cases += [(str(notes), "wide_images", "1 skipped"), (str(notes), "panorama", "--app 'panorama' is not known")]

@@ -88,3 +88,9 @@ def test_transparency_is_dropped_and_not_put_on_a_colour(tmp_path: Path, mode: s
         picture.convert(mode).save(tmp_path / "x.png")
     assert Image.open(tmp_path / "x.png").mode == mode
     np.testing.assert_array_equal(np.asarray(decode(tmp_path / "x.png")), colours)
+
+
+def test_names_that_no_file_can_have_are_no_pictures(tmp_path: Path) -> None:
+    for name in ("x" * 300, "a\0b"):
+        with pytest.raises(ValueError, match="not a regular file"):
+            decode(tmp_path / name)

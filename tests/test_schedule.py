@@ -5,17 +5,19 @@ from itertools import pairwise
 
 import pytest
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, PNDMScheduler
 
 from guidance.schedule import (
     Schedule,
     at_timestep,
+    check_schedule,
     ddim_coefficients,
     ddpm_coefficients,
     dynamic_threshold,
     posterior_variance,
 )
 from tests.analytic import IF_SCHEDULER, SD_SCHEDULER
+from utils.errors import UserError
 
 CONFIGS = {"sd": SD_SCHEDULER, "if": IF_SCHEDULER}
 
@@ -175,3 +177,40 @@ def test_dynamic_threshold_is_that_of_diffusers(scale: float, max_value: float) 
 def test_dynamic_threshold_leaves_what_is_in_range() -> None:
     x0s = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
     assert torch.equal(dynamic_threshold(x0s, 0.95, 1.5), x0s)
+
+
+# ---------------------------------------------------------------------------------------------- what cannot be stepped
+
+ZERO_SNR = {**SD_SCHEDULER, "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+
+
+@pytest.mark.parametrize(
+    ("config", "steps", "spacing", "remedy"),
+    [
+        (ZERO_SNR, 20, "trailing", "take --timestep_spacing leading"),
+        ({**ZERO_SNR, "timestep_spacing": "trailing"}, 20, None, "take --timestep_spacing leading"),
+        ({**ZERO_SNR, "timestep_spacing": "linspace"}, 20, None, "take --timestep_spacing leading"),
+        (ZERO_SNR, 1000, None, "take fewer steps"),
+        (SD_SCHEDULER, 1001, None, "take fewer"),
+        ({**SD_SCHEDULER, "num_train_timesteps": 100}, 101, "leading", "100 that the weights"),
+    ],
+)
+def test_steps_that_cannot_be_taken_are_refused(config: dict, steps: int, spacing: str | None, remedy: str) -> None:
+    with pytest.raises(UserError, match=remedy):
+        check_schedule(config, steps, spacing)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 20, 500])
+@pytest.mark.parametrize("spacing", [None, "leading", "trailing"])
+def test_steps_that_can_be_taken_pass(steps: int, spacing: str | None) -> None:
+    for config in (SD_SCHEDULER, IF_SCHEDULER, *([] if spacing == "trailing" else [ZERO_SNR])):
+        check_schedule(config, steps, spacing)
+        schedule = Schedule.from_config(config, steps, spacing)
+        assert (schedule.alphas_cumprod[list(schedule.timesteps)] > 0).all()
+
+
+def test_a_schedulers_own_config_serves_as_well_as_its_file() -> None:
+    """A scheduler marks what its file left open; an asked for spacing counts there, too."""
+    plain = {name: value for name, value in SD_SCHEDULER.items() if name != "timestep_spacing"}
+    marked = PNDMScheduler.from_config(plain).config
+    assert Schedule.from_config(marked, 4, "trailing").timesteps == (999, 749, 499, 249)

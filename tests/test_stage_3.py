@@ -163,7 +163,7 @@ def test_every_step_averages_the_decoded_x0(upscaler: LatentUpscaler, names: tup
 
 def slow_low_res(model: AmbiguousImageModel, names: tuple[str, ...], noise: torch.Tensor) -> torch.Tensor:
     """Each view's own result of stage 2, noised as diffusers does."""
-    scheduler = DDPMScheduler(beta_schedule="scaled_linear", beta_end=0.02)
+    scheduler = DDPMScheduler(beta_schedule="scaled_linear", beta_end=hub_folders.LOW_RES_BETA_END)
     seen = torch.stack([VIEWS[name][0](noise) for name in names])
     return scheduler.add_noise(model.latents()["stage_2"], seen, torch.tensor(LEVEL))
 

@@ -19,16 +19,19 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from guidance.ambiguous_image_app import AmbiguousImageApp, AmbiguousImageOptions
 from guidance.ambiguous_image_model import AmbiguousImageModel
-from guidance.networks.deepfloyd import load_deepfloyd_stage
+from guidance.app import Sources
 from guidance.networks.denoisers import Conditioning
-from guidance.networks.text_encoders import T5Text
+from guidance.pipeline import load
+from guidance.shared_options import EMBEDDED
+from guidance.synchronization import Tensors
 from training.drawing import letters
+from training.measure.tool import FOLDERS, as_embedded
 from utils.files import write_json
 from utils.images import to_pil, to_unit_range
-from utils.models.model_source import open_source
 from utils.models.runtime import Runtime
-from utils.options import EMBEDDED, AmbiguousImageOptions
+from utils.prompts import PictureRequest
 from utils.scoring.clip_files import find_clip
 from utils.scoring.clip_model import ClipScorer
 from utils.scoring.clip_score import cosine_matrix, softmax
@@ -71,14 +74,23 @@ class ManyPairs(AmbiguousImageModel):
     @torch.no_grad()
     def draw(self, trials: Sequence[Trial]) -> torch.Tensor:
         """Return the views of every trial's picture, ``[P, V, 3, H, H]``, about -1..1."""
-        stage, views = self.stages[0], len(self.mapper)
-        text = torch.cat([self.embeddings[prompt] for trial in trials for prompt in trial.prompts])
-        self.begin_stage(stage.denoiser, Conditioning(text, self.embeddings[""]), self._threshold(stage))
-        shape = (3, stage.size, stage.size)
-        starts = [self.start((1, *shape), (views, *shape), generator(trial.seed)) for trial in trials]
+        starts = [self._open_first(trial) for trial in trials]
         states = {name: torch.cat([start[name] for start in starts]) for name in starts[0]}
-        *_, last = self.denoise(states, 1, generator(0))
-        return last.x_t_1.unflatten(0, (len(trials), views))
+        text = torch.cat([self.embeddings[prompt] for trial in trials for prompt in trial.prompts])
+        self.stage.conditioning = Conditioning(text, self.embeddings[""])
+        *_, last = self.denoise(states, generator(0))
+        return last.x_t_1.unflatten(0, (len(trials), len(self.mapper)))
+
+    def _open_first(self, trial: Trial) -> Tensors:
+        """Open the first stage of one trial; return its states at T."""
+        return self._open(1, self.stages[0], PictureRequest(trial.prompts), None, generator(trial.seed))
+
+
+class ManyPairsApp(AmbiguousImageApp):
+    """The app with a model that makes many pictures at once."""
+
+    def load(self, options: AmbiguousImageOptions, sources: Sources, runtime: Runtime) -> ManyPairs:
+        return ManyPairs(options, sources, runtime)
 
 
 def generator(seed: int) -> torch.Generator:
@@ -87,13 +99,12 @@ def generator(seed: int) -> torch.Generator:
 
 
 def load_model(folder: Path, steps: int, dtype: str) -> ManyPairs:
-    """Load the first stage and encode all captions; everything but the steps as the embedded models' defaults say."""
-    options = AmbiguousImageOptions("ambiguous_image", num_inference_steps=steps, view_batch_size=32)
-    options = options.with_defaults("tiny")
-    runtime = Runtime(torch.device("cpu"), getattr(torch, dtype))
-    source = open_source(str(folder), options.PATHS["stage_1_path"], None, "stage_1_path")
-    model = ManyPairs(options, {"stage_1_path": source}, runtime, [load_deepfloyd_stage(source, runtime)])
-    model.embeddings = T5Text(source, runtime).encode_prompts(letters.captions())
+    """Load the model and encode all captions; everything but the steps as the embedded models' defaults say."""
+    app = ManyPairsApp()
+    weights = as_embedded(app, {"stage_1_path": folder, "stage_2_path": EMBEDDED / FOLDERS["stage_2_path"]})
+    how = {"num_inference_steps": steps, "view_batch_size": 32, "dtype": dtype, "device": "cpu"}
+    model = load(app, {**weights, **how}).model
+    model.prepare(letters.captions())
     return model
 
 

@@ -20,6 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from guidance.ambiguous_image_app import read_view_prompts
+from guidance.shared_options import EMBEDDED
 from training.drawing import letters
 from training.drawing.landscape_captions import PROMPTS
 from training.measure.letter_pictures import PAIR_PROMPTS, measure_letters, measure_pairs
@@ -29,7 +30,6 @@ from training.measure.stage_2 import PICTURES, measure_stage_2
 from training.measure.strips import measure_strips
 from training.measure.tool import FOLDERS, ROOT, Tool
 from utils.errors import UserError, exit_with
-from utils.options import EMBEDDED
 from utils.provenance import machine
 
 # per picture on one core that does nothing else, about

@@ -52,6 +52,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether a path names a folder; one that no folder can have does not."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def is_inside(path: Path, folder: Path) -> bool:
     """Return whether what is written to ``path`` would lie in ``folder`` or deeper, links on the way resolved.
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from guidance.ambiguous_image_app import AmbiguousImageApp
 from training.drawing import letters
 from training.measure.judge import letter_judge
 from training.measure.report import GROUP, Row, mean, share_row
 from training.measure.tool import ROOT, Shot, Tool, by_prompts, cost
 from utils.files import write_json
-from utils.options import AmbiguousImageOptions
-from utils.scoring.best_of import views_score
+from utils.options import options_of
 from utils.scoring.clip_files import find_clip
 from utils.scoring.clip_model import ClipScorer
 
@@ -116,7 +116,8 @@ def variety_row(names: Iterable[str]) -> Row:
 
 def measure_baselines(tool: Tool, judge: Callable) -> dict[str, dict[str, float]]:
     """Return the summary of what the pairs look like without averaging x0 throughout, by a name for it."""
-    first_step = f"{1 / AmbiguousImageOptions.DEFAULTS['tiny']['num_inference_steps']:.4f}"
+    steps = options_of(AmbiguousImageApp.options)["num_inference_steps"].families["tiny"]
+    first_step = f"{1 / steps:.4f}"
     ways = {
         "synchronised in the first step only": ("pairs-first-step", "--mvd_end", first_step),
         "`--sync eps`, independent starts": ("pairs-eps", "--sync", "eps", "--no-initialize_xt_from_zt"),
@@ -146,7 +147,8 @@ def summary(readings: Sequence[Reading]) -> dict[str, float]:
 
 def score(scorer: ClipScorer, shot: Shot) -> float:
     """Return the score by which ``--keep_best`` chooses."""
-    return views_score(scorer, [(picture, prompt, "view") for picture, prompt in shot.pictures("view")])
+    views = [(picture, prompt, "view") for picture, prompt in shot.pictures("view")]
+    return AmbiguousImageApp().sample_score(scorer, views)
 
 
 def pair_name(prompts: Sequence[str]) -> str:

@@ -15,15 +15,18 @@ import numpy as np
 import torch
 from PIL import Image
 
+from guidance.ambiguous_image_app import AmbiguousImageApp, AmbiguousImageOptions
 from guidance.ambiguous_image_model import AmbiguousImageModel
-from guidance.networks.deepfloyd import load_deepfloyd_stage
+from guidance.app import Sources
+from guidance.pipeline import load
 from training.drawing import letters
 from training.measure.judge import split_faces
 from training.measure.report import Row, mean, number_row
 from training.measure.tool import Tool
 from utils.images import save_png, side_by_side, to_pil, to_unit_range
-from utils.models.runtime import Runtime, process_state
-from utils.options import AmbiguousImageOptions
+from utils.models.runtime import Runtime
+from utils.options import Given, options_of
+from utils.prompts import PictureRequest
 
 SEED = 61_803  # the stream of the renders; trainings draw theirs from (seed, step), the judges from other seeds
 PICTURES = 2 * len(letters.LETTERS)
@@ -35,9 +38,20 @@ class Enlarger(AmbiguousImageModel):
 
     def enlarge(self, low: torch.Tensor, prompt: str, generator: torch.Generator) -> torch.Tensor:
         """Enlarge a picture ``[1, 3, h, h]``, about -1..1, to ``[1, 3, H, H]``; the generator is on the CPU."""
-        start = self._begin(self.stages[0], (prompt,), low.to(self.runtime.device), generator)
-        *_, last = self.denoise(start, 2, generator)
-        return self._seen(last, "x_t_1")
+        low = low.to(self.runtime.device)
+        states = self._open(2, self.stages[1], PictureRequest((prompt,)), low, generator)
+        *_, last = self.denoise(states, generator)
+        return last.x_t_1
+
+
+class EnlargerApp(AmbiguousImageApp):
+    """The app with one view, which it refuses of a user, and with a model that can run its second stage alone."""
+
+    def check(self, given: Given) -> None:
+        """Take all options: none is typed by a user."""
+
+    def load(self, options: AmbiguousImageOptions, sources: Sources, runtime: Runtime) -> Enlarger:
+        return Enlarger(options, sources, runtime)
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,7 @@ class Sample:
 
 def measure_stage_2(tool: Tool) -> dict[str, Any]:
     """Compare both enlargements with the truth; other noise levels, where asked for, are reported in the details."""
-    started, level = time.monotonic(), AmbiguousImageOptions.stage2_noise_level
+    started, level = time.monotonic(), options_of(AmbiguousImageOptions)["stage2_noise_level"].default
     samples = enlarge_letters(tool, level)
     seconds = (time.monotonic() - started) / len(samples)
     save_png(tool.options.work_dir / "stage-2.png", sheet(samples[:SHEET_ROWS]))
@@ -95,7 +109,8 @@ def gradient_row(what: str, figures: dict[str, float], key: str) -> Row:
 def enlarge_letters(tool: Tool, noise_level: int) -> list[Sample]:
     """Render letters, every one in some styles, and enlarge them both ways; the same renders every time."""
     glyphs = letters.load_glyphs(tool.options.checkpoint_dir / "glyphs.npz")
-    small, large = (tool.sources("ambiguous_image")[f"stage_{k}_path"].config("unet")["sample_size"] for k in (1, 2))
+    sources = tool.plan("ambiguous_image").sources
+    small, large = (sources[f"stage_{k}_path"].config("unet")["sample_size"] for k in (1, 2))
     labels = draw_labels(PICTURES)
     truths = letters.draw(split_faces(glyphs)[1], labels, large, np.random.default_rng(SEED))
     lows = letters.shrink(truths, small)
@@ -122,13 +137,10 @@ def style_of(label: int) -> str:
 
 
 def load_model(tool: Tool, captions: list[str], noise_level: int) -> Enlarger:
-    """Load the second stage with the defaults of ``main.py`` for embedded models, and encode the captions."""
-    options = AmbiguousImageOptions(
-        "ambiguous_image", views_names=["identity"], dtype=tool.options.dtype, stage2_noise_level=noise_level
-    ).with_defaults("tiny")
-    runtime, sources = Runtime.from_options(options, process_state(options)), tool.sources("ambiguous_image")
-    model = Enlarger(options, sources, runtime, [load_deepfloyd_stage(sources["stage_2_path"], runtime)])
-    model.encode(captions)
+    """Load the model with the defaults of ``main.py`` for embedded models, and encode the captions."""
+    how = {"views_names": ["identity"], "dtype": tool.options.dtype, "stage2_noise_level": noise_level}
+    model = load(EnlargerApp(), {**tool.weights("ambiguous_image"), **how}).model
+    model.prepare(captions)
     return model
 
 

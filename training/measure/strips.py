@@ -77,7 +77,7 @@ def seams_of(tool: Tool, shots: Sequence[Shot]) -> dict[str, float]:
 
 def columns_of(tool: Tool, shot: Shot) -> tuple[list[int], list[int], int]:
     """Return :func:`border_columns` of a strip, and how many pixels a latent cell has."""
-    source, made = tool.sources("wide_image")["sd_path"], shot.options
+    source, made = tool.plan("wide_image").sources["sd_path"], shot.options
     scale = 2 ** (len(source.config("vae")["block_out_channels"]) - 1)
     window = source.config("unet")["sample_size"]
     return *border_columns(made["panorama_width"], window, made["window_stride"], scale), scale

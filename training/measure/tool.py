@@ -8,20 +8,21 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from guidance import get_app
+from guidance.app import App
+from guidance.pipeline import Plan, make_plan
+from guidance.shared_options import EMBEDDED
 from utils.errors import UserError
-from utils.models.model_source import ModelSource, open_source
-from utils.options import APPS, EMBEDDED
+from utils.options import Given, options_of
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = ("num_inference_steps", "guidance_scale", "stage2_num_inference_steps", "stage2_guidance_scale",
-            "window_stride", "reduction")  # fmt: skip
 FOLDERS = {"sd_path": "landscapes", "stage_1_path": "letters-stage-1", "stage_2_path": "letters-stage-2"}
 
 
@@ -58,12 +59,14 @@ class Tool:
         """Return the model folder that stands for an option of ``main.py``."""
         return getattr(self.options, path) or self.options.models / FOLDERS[path]
 
-    def sources(self, app: str) -> dict[str, ModelSource]:
-        """Return the checked sources of an app's weights."""
-        return {
-            path: open_source(str(self.folder_of(path)), components, None, path)
-            for path, components in APPS[app].PATHS.items()
-        }
+    def weights(self, app: str) -> dict[str, Any]:
+        """Return the options that name an app's weights; those that are not the shipped ones take its defaults, too."""
+        paths = [path for path in FOLDERS if path in options_of(get_app(app).options)]
+        return as_embedded(get_app(app), {path: self.folder_of(path) for path in paths})
+
+    def plan(self, app: str) -> Plan:
+        """Return the plan of an app's pictures, whose sources were checked."""
+        return make_plan(get_app(app), Given(get_app(app).options, {"app": app, **self.weights(app)}))
 
     def make(
         self, name: str, app: str, seeds: int, *arguments: str, processes: int | None = None, threads: int = 1
@@ -74,7 +77,8 @@ class Tool:
             UserError: the tool failed.
         """
         processes = processes or self.options.processes
-        command = [sys.executable, *_launcher(processes), "main.py", "--app", app, *self._model(app), *arguments]
+        weights = [word for name, value in self.weights(app).items() for word in (f"--{name}", str(value))]
+        command = [sys.executable, *_launcher(processes), "main.py", "--app", app, *weights, *arguments]
         command += ["--save_top_dir", str(self.options.work_dir.resolve()), "--tag", self.tag(name, app)]
         command += ["--seed", "0", "--num_samples", str(seeds), "--dtype", self.options.dtype]
         print(f"{time.strftime('%H:%M:%S')} {name}: {' '.join(command[1:])}", flush=True)
@@ -85,7 +89,7 @@ class Tool:
 
     def tag(self, name: str, app: str) -> str:
         """Return the folder's name, another for other weights or another number format."""
-        hashes = [str(source.identity()["sha256"]) for source in self.sources(app).values()]
+        hashes = [str(source.identity()["sha256"]) for source in self.plan(app).sources.values()]
         key = hashlib.sha256("".join([*hashes, self.options.dtype]).encode()).hexdigest()
         return f"{name}-{key[:8]}"
 
@@ -93,16 +97,25 @@ class Tool:
         """Return the folder of a batch."""
         return self.options.work_dir / self.tag(name, app)
 
-    def _model(self, app: str) -> list[str]:
-        """Return the arguments that name the weights; those that are not the shipped ones take its defaults, too."""
-        folders = {path: self.folder_of(path) for path in APPS[app].PATHS}
-        if all(folder.resolve() == (EMBEDDED / FOLDERS[path]).resolve() for path, folder in folders.items()):
-            return ["--model", "tiny"]
-        defaults = APPS[app].DEFAULTS["tiny"]
-        given = [part for path, folder in folders.items() for part in (f"--{path}", str(folder.resolve()))]
-        for name in SETTINGS:
-            given += [f"--{name}", str(defaults[name])] if name in defaults else []
-        return [*given, f"--{'' if defaults['initialize_xt_from_zt'] else 'no-'}initialize_xt_from_zt"]
+
+def as_embedded(app: App, folders: Mapping[str, Path]) -> dict[str, Any]:
+    """Return options by which weights are used as the embedded ones are.
+
+    Args:
+        folders: by the options that name them.
+
+    Returns:
+        ``model`` alone where these are the embedded ones; else the folders, and the defaults that embedded weights
+        have apart from pretrained ones.
+    """
+    if all(folder.resolve() == (EMBEDDED / FOLDERS[path]).resolve() for path, folder in folders.items()):
+        return {"model": "tiny"}
+    defaults = {
+        name: said.families["tiny"]
+        for name, said in options_of(app.options).items()
+        if said.pinned and not said.weights and said.fill(None, "tiny") != said.fill(None, app.pretrained)
+    }
+    return {**{path: str(folder.resolve()) for path, folder in folders.items()}, **defaults}
 
 
 def _launcher(processes: int) -> list[str]:

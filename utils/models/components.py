@@ -4,6 +4,7 @@ Libraries fill in what a configuration, a vocabulary or a schedule does not say;
 whatever decides a picture must be said here. Every check raises ValueError with a reason that names the file.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -134,7 +135,7 @@ def check_components(folder: Path, components: Iterable[str]) -> None:
     configs = {name: read_config(folder, name) for name in sorted(needed)}
     for name, config in configs.items():
         _check_class(index.get(name), config, name, classes[name])
-        _check_fields(config, _fields_of(name, is_latent), f"{name}/{config_name(name)}")
+        _check_fields(config, fields_of(name, is_latent), f"{name}/{config_name(name)}")
     if "unet" in configs:
         _check_unet(configs)
     for name in needed & {"scheduler", *NOISING}:
@@ -189,7 +190,7 @@ def _check_class(entry: Any, config: Config, name: str, allowed: tuple[str, ...]
             raise ValueError(f"by {file}, {name} is {found!r}, wanted is {known}")
 
 
-def _fields_of(name: str, is_latent: bool) -> str:
+def fields_of(name: str, is_latent: bool) -> str:
     """Return under which key of the tables above a component's fields are."""
     if name == "text_encoder":
         return "clip" if is_latent else "t5"
@@ -204,10 +205,17 @@ def _check_fields(config: Config, kind: str, file: str) -> None:
     for name, wanted in (fields | optional).items():
         if name in config and not wanted.holds(config[name]):
             raise ValueError(f"{file}: {name} is {_shown(config[name])}, wanted is {wanted.words}")
-    if "down_block_types" in fields:
-        lengths = {len(config[name]) for name in ("down_block_types", "up_block_types", "block_out_channels")}
-        if len(lengths) > 1:
-            raise ValueError(f"{file}: down_block_types, up_block_types and block_out_channels differ in length")
+    if "block_out_channels" in fields:
+        _check_blocks(config, file)
+
+
+def _check_blocks(config: Config, file: str) -> None:
+    """Check that the lists of a network of blocks belong together."""
+    channels, groups = config["block_out_channels"], config["norm_num_groups"]
+    if not len(channels) == len(config["down_block_types"]) == len(config["up_block_types"]):
+        raise ValueError(f"{file}: down_block_types, up_block_types and block_out_channels differ in length")
+    if any(number % groups for number in channels):
+        raise ValueError(f"{file}: norm_num_groups {groups} does not divide all of block_out_channels {channels}")
 
 
 def _shown(value: Any) -> str:
@@ -230,11 +238,16 @@ def _check_unet(configs: Mapping[str, Config]) -> None:
     if told != enlarges:
         words = "is not told the noise level" if enlarges else "wants to be told a class or noise level"
         raise ValueError(f"unet/config.json: the network {words}")
+    read, text = text_width(unet), configs.get("text_encoder", {})
+    written = text.get("hidden_size", text.get("d_model", read))
+    if read not in (None, written):
+        raise ValueError(f"unet/config.json: the network reads text of width {read}, text_encoder writes {written}")
+
+
+def text_width(unet: Config) -> int | None:
+    """Return the width of the embeddings that a network reads; None where its layers read several."""
     width = unet.get("encoder_hid_dim") or unet["cross_attention_dim"]
-    text = configs.get("text_encoder", {})
-    written = text.get("hidden_size", text.get("d_model", width))
-    if is_size(width) and width != written:
-        raise ValueError(f"unet/config.json: the network reads text of width {width}, text_encoder writes {written}")
+    return width if is_size(width) else None
 
 
 def _check_betas(config: Config, name: str) -> None:
@@ -266,18 +279,22 @@ def check_tokenizer(folder: Path, config: Config, text_config: Config, is_clip: 
             f"tokenizer/tokenizer_config.json: model_max_length is {_shown(length)}, wanted is a whole number from 1 "
             f"to {text_config['max_position_embeddings']}"
         )
+    _check_special(config, "tokenizer_config.json")
     if (folder / "tokenizer.json").exists():
-        special, pieces = config, _read_tokenizer_json(folder / "tokenizer.json", is_clip)
-    else:
-        special = read_json(folder / "special_tokens_map.json")  # it says that Stable Diffusion 2 pads with "!"
+        pieces = _read_tokenizer_json(folder / "tokenizer.json", is_clip)
+    else:  # of the older form, whose second file decides: by it, Stable Diffusion 2 pads with "!"
+        _check_special(read_json(folder / "special_tokens_map.json"), "special_tokens_map.json")
         pieces = _read_clip_vocabulary(folder) if is_clip else _read_sentencepiece(folder / "spiece.model")
-    lacking = [name for name in ("eos_token", "pad_token") if not special.get(name)]
-    if lacking:
-        raise ValueError(f"tokenizer does not say {' and '.join(lacking)}")
     if pieces > text_config["vocab_size"]:
         raise ValueError(
             f"the vocabulary in tokenizer has {pieces} pieces, text_encoder knows {text_config['vocab_size']}"
         )
+
+
+def _check_special(config: Config, file: str) -> None:
+    lacking = [name for name in ("eos_token", "pad_token") if not config.get(name)]
+    if lacking:
+        raise ValueError(f"tokenizer/{file} does not say {', '.join(lacking)}")
 
 
 def _read_tokenizer_json(path: Path, is_clip: bool) -> int:
@@ -310,19 +327,18 @@ def _read_clip_vocabulary(folder: Path) -> int:
         raise ValueError("tokenizer/merges.txt is missing") from error
     except (OSError, ValueError) as error:
         raise ValueError("tokenizer/merges.txt cannot be read") from error
-    merges = [line.split(" ") for line in lines if line.strip() and not line.startswith("#version")]
+    merges = [line.split(" ") for line in lines if line and not line.startswith("#version")]
     _check_merges(vocabulary, merges, "tokenizer/vocab.json with merges.txt")
     return max(ids) + 1
 
 
 def _check_merges(vocabulary: Mapping[str, int], merges: list[list[str]], files: str) -> None:
     """Check that merges and vocabulary belong together: neither lacks what the other has."""
-    if any(len(merge) != 2 for merge in merges):
+    if not all(len(merge) == 2 for merge in merges):
         raise ValueError(f"{files}: a merge is no pair of pieces")
-    made = {first + second for first, second in merges}
-    wanted = made.union(CLIP_ENDS, *merges)
-    unmade = [piece for piece in vocabulary if piece not in made and len(piece.removesuffix("</w>")) > 1]
-    lacking = [*(wanted - vocabulary.keys()), *(set(unmade) - set(CLIP_ENDS))]
+    made, known = {first + second for first, second in merges}, vocabulary.keys()
+    unmade = {piece for piece in known - made if len(piece.removesuffix("</w>")) > 1}
+    lacking = made.union(CLIP_ENDS, itertools.chain.from_iterable(merges)) - known | unmade - {*CLIP_ENDS}
     if lacking:
         raise ValueError(f"{files} is incomplete: {len(lacking)} pieces of one are not in the other")
 

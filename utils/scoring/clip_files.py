@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.files import sha256
+from utils.files import is_file, is_folder, sha256
 
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
 DEFAULT_REPOSITORY = "timm/vit_base_patch32_clip_224.openai"
@@ -75,7 +75,7 @@ def find_clip(model: str | None, pretrained: str | None) -> ClipSource:
 def _folder_of(model: str) -> Path | None:
     if model == TINY:
         return TINY_FOLDER
-    if model.startswith(LOCAL_PREFIX) or Path(model).is_dir():
+    if model.startswith(LOCAL_PREFIX) or is_folder(Path(model)):
         return Path(model.removeprefix(LOCAL_PREFIX))
     return None
 
@@ -87,8 +87,8 @@ def _refuse_pretrained(model: str, pretrained: str | None) -> None:
 
 def _find_folder(folder: Path, pretrained: str | None, is_tiny: bool) -> ClipSource:
     _refuse_pretrained(TINY if is_tiny else str(folder), pretrained)
-    weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
-    if weights is None or not (folder / "open_clip_config.json").is_file():
+    weights = next((folder / name for name in WEIGHT_FILES if is_file(folder / name)), None)
+    if weights is None or not is_file(folder / "open_clip_config.json"):
         raise UserError(f"the folder {folder} needs open_clip_config.json and {WEIGHT_FILES[0]}; it lacks one of them.")
     return ClipSource(f"{LOCAL_PREFIX}{folder}", "", weights, is_tiny=is_tiny)
 
@@ -97,7 +97,7 @@ def _find_named(model: str, pretrained: str) -> ClipSource:
     if (model, pretrained) == (DEFAULT_MODEL, DEFAULT_PRETRAINED):
         return ClipSource(model, pretrained, fetch(DEFAULT_REPOSITORY, WEIGHT_FILES), is_openai=True)
     model = _known_model(model, pretrained)
-    if Path(pretrained).is_file():
+    if is_file(Path(pretrained)):
         is_openai = model == DEFAULT_MODEL and sha256(Path(pretrained)) == OPENAI_SHA256
         return ClipSource(model, pretrained, Path(pretrained), is_openai)
     weights = fetch(_repository_of(model, pretrained), WEIGHT_FILES)
@@ -136,9 +136,13 @@ def fetch(repository: str, names: Sequence[str]) -> Path:
         UserError: the file is not in the cache and the Hub does not answer, or does not have it.
     """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     for name in names:
-        cached = try_to_load_from_cache(repository, name)
+        try:
+            cached = try_to_load_from_cache(repository, name)
+        except HFValidationError as error:
+            raise UserError(f"{repository} is no name of a Hub repository: give OWNER/NAME.") from error
         if isinstance(cached, str):
             return Path(cached)
     name = _first_on_hub(repository, names)
