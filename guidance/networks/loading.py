@@ -39,6 +39,7 @@ def load_network(network_class: Any, source: ModelSource, component: str, runtim
         "dtype": runtime.dtype,
         "use_safetensors": True,
         "local_files_only": True,
+        "output_loading_info": True,
     }
     if issubclass(network_class, PreTrainedModel):
         told["ignore_mismatched_sizes"] = True  # in order to be told of them, below

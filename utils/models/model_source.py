@@ -14,7 +14,7 @@ from typing import Any
 
 from utils.errors import UserError
 from utils.files import is_file, is_folder, sha256
-from utils.models.components import CONFIG_NAMES, check_components, check_weights, read_config, read_json
+from utils.models.components import CONFIG_NAMES, NAMES, check_components, check_weights, read_config, read_json
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONFIGS = ("*.json", "*/*.json", "*/*.txt", "*/*.model")
@@ -62,14 +62,21 @@ class ModelSource:
             raise UserError(f"{self.name} predicts {predicted!r}: take weights that predict epsilon or v_prediction.")
 
     def words(self) -> dict[str, list[str]] | None:
-        """Return the closed vocabulary of an embedded model, or None for a model that reads any text."""
+        """Return the closed vocabulary of an embedded model, or None for a model that reads any text.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
         path = self.folder / "words.json"
         if not path.exists():
             return None
         try:
-            return read_json(path)
+            groups = read_json(path)
         except ValueError as error:
             raise self.unusable(error) from error
+        if not groups or not all(map(NAMES.holds, groups.values())):
+            raise self.unusable("words.json holds no lists of words")
+        return groups
 
     def weight_variant(self, preferred: str, half: bool) -> str | None:
         """Choose the weight files: ``NAME`` of ``model.NAME.safetensors``, or None for ``model.safetensors``.
