@@ -110,7 +110,7 @@ def measure(folder: Path, angle: int, row: str) -> dict[str, Any]:
         "A": details["alignment"],
         "C": details["concealment"],
         "score": details["score"],
-        "+-": standard_error(scores),
+        "standard error": standard_error(scores),
         "views differ by": disagreement(folder, angle),
         "pictures": len(scores),
         "scores": scores,
@@ -138,10 +138,9 @@ def beside_x0(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         shared = not (INDEPENDENT in row["case"] or row["case"].startswith("0:"))
         reference = x0[row["turn"], not shared]
         differences = [score - other for score, other in zip(row["scores"], reference, strict=True)]
-        compared.append(
-            {**{name: value for name, value in row.items() if name != "scores"},
-             "score, less that of x0": statistics.mean(differences), "+- of it": standard_error(differences)}
-        )  # fmt: skip
+        known = {name: value for name, value in row.items() if name != "scores"}
+        compared.append({**known, "score, less that of x0": statistics.mean(differences),
+                         "standard error of that": standard_error(differences)})  # fmt: skip
     return compared
 
 

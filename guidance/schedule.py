@@ -158,10 +158,12 @@ def per_picture(coefficient: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 def dynamic_threshold(x0s: torch.Tensor, ratio: float, max_value: float) -> torch.Tensor:
     """Clip each picture to its own quantile and rescale it (Saharia et al., 2022, section 2.3).
 
+    Infinities become NaN: clipped they would look like a picture.
+
     Args:
         x0s: ``[N, C, h, w]``, meant to lie in [-1, 1].
         ratio: quantile of the absolute values, IF: 0.95.
         max_value: largest quantile that is honoured, IF: 1.5 in stage 1, 1.0 in stage 2.
     """
     limits = torch.quantile(x0s.abs().flatten(1), ratio, dim=1).clamp(1.0, max_value).reshape(-1, 1, 1, 1)
-    return x0s.clamp(-limits, limits) / limits
+    return torch.where(x0s.isinf(), torch.nan, x0s.clamp(-limits, limits) / limits)

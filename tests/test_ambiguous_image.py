@@ -16,7 +16,17 @@ from guidance.ambiguous_image_model import AmbiguousImageModel
 from guidance.base_model import StepState
 from guidance.networks.deepfloyd import PixelStage
 from guidance.networks.denoisers import Conditioning, Denoiser
-from tests.analytic import CPU, EMBEDDINGS, ambiguous_model, asking, open_stage, pixel_stages, text_of, turning_answer
+from tests.analytic import (
+    CPU,
+    EMBEDDINGS,
+    ambiguous_model,
+    asking,
+    nonlinear_answer,
+    open_stage,
+    pixel_stages,
+    text_of,
+    turning_answer,
+)
 
 F64 = torch.float64
 GUIDANCE = 3.0
@@ -420,9 +430,21 @@ def test_the_results_of_both_stages_are_kept() -> None:
     assert torch.equal(kept["stage_2"], states[5].x_t_1)
 
 
-def test_nan_ends_a_picture() -> None:
-    stages = pixel_stages(answers=[lambda x_t, *_: torch.full_like(x_t, float("nan"))] * 2)
-    model = ambiguous_model(stages, num_inference_steps=2, **BARE)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("thresholding", ["dynamic", "none"])
+@pytest.mark.parametrize("names", [["identity", "rotate_cw"], ["low_pass", "high_pass"]])
+def test_what_is_no_number_ends_a_picture(names: list[str], thresholding: str, bad: float) -> None:
+    """One pixel is enough, and thresholding, which clips, does not hide it."""
+
+    def answer(x_t: torch.Tensor, *_: object) -> torch.Tensor:
+        eps = torch.zeros_like(x_t[:, :3])
+        eps[:, 0, 1, 2] = bad
+        return eps
+
+    stages = pixel_stages(answers=[nonlinear_answer(3, 6), answer])
+    options = {"num_inference_steps": 2, "guidance_scale": 1.0, "views_names": names, "thresholding": thresholding}
+    model = ambiguous_model(stages, **options)
     state = last_state(model.generate(asking("a", "b"), 5))
-    with pytest.raises(ValueError, match="NaN"):
-        model.render(state, FILES)
+    for show in (lambda: model.render(state, FILES), state.preview):
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            show()

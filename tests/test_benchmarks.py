@@ -156,9 +156,11 @@ def test_differences_from_averaging_x0_are_taken_picture_by_picture() -> None:
     ]
     compared = {(row["turn"], row["case"]): row for row in compare_cases.beside_x0(rows)}
     x_t = compared[90, "3: x_t"]
-    assert x_t["score, less that of x0"] == pytest.approx(0.1) and x_t["+- of it"] == pytest.approx(0)
+    assert x_t["score, less that of x0"] == pytest.approx(0.1) and x_t["standard error of that"] == pytest.approx(0)
     alone = compared[90, "0: no synchronisation"]  # its views start by themselves
-    assert alone["score, less that of x0"] == pytest.approx(0.1) and alone["+- of it"] == pytest.approx(0.1)
+    assert alone["score, less that of x0"] == pytest.approx(0.1) and alone["standard error of that"] == pytest.approx(
+        0.1
+    )
     assert compared[45, "2: x0"]["score, less that of x0"] == 0
     assert compare_cases.standard_error([0.0, 2.0]) == pytest.approx(1) and compare_cases.standard_error([1.0]) is None
 
@@ -177,7 +179,7 @@ def test_cases_are_compared_on_a_model_of_ones_own(
     assert [row["case"] for row in rows] == list(chosen) and {row["pictures"] for row in rows} == {2}
     written = json.loads((tmp_path / "out" / "compare_cases.json").read_text())
     for row, scores in zip(rows, written["scores_by_picture"], strict=True):
-        assert row["score"] == pytest.approx(np.mean(scores["scores"])) and row["+-"] > 0
+        assert row["score"] == pytest.approx(np.mean(scores["scores"])) and row["standard error"] > 0
     record = json.loads(next((tmp_path / "work").glob("inner_*/run.json")).read_text())
     assert record["model"]["sources"]["stage_1_path"]["name"] == str(if_stage_1_folder)
     assert record["options"]["dtype"] == "float32" and record["pictures"][0]["prompts"] == ["a horse", "a village"]

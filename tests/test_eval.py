@@ -549,6 +549,13 @@ def test_the_weights_of_a_tag_see_pictures_with_its_own_mean_and_deviation(
         (None, "x" * 300, "no file and no weights"),
         (f"local-dir:{'x' * 300}", None, "open_clip_config.json"),
         ("hf-hub:../../x", None, "no name of a Hub repository"),
+        ("hf-hub:", None, "no name of a Hub repository"),
+        ("", None, "--clip_model '' names nothing"),
+        ("local-dir:", None, "--clip_model 'local-dir:' names nothing"),
+        (None, "", "--clip_pretrained '' names nothing"),
+        ("a\0b", None, "no model of open_clip"),
+        (None, "a\0b", "no file and no weights"),
+        ("~/model", None, "no model of open_clip"),
     ],
 )
 def test_clip_options_that_do_not_fit_are_told(model: str | None, pretrained: str | None, words: str) -> None:

@@ -52,9 +52,12 @@ def test_what_is_no_number_is_refused(bad: float) -> None:
         to_pil(picture)
 
 
-def test_nan_survives_the_clamping_so_that_it_is_found() -> None:
-    with pytest.raises(ValueError, match="NaN"):
-        to_pil(to_unit_range(torch.full((3, 2, 2), float("nan"))))
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_is_found_before_it_is_clamped(bad: float) -> None:
+    pictures = torch.zeros(2, 3, 4, 4, dtype=torch.float16)
+    pictures[1, 1, 2, 3] = bad
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        to_unit_range(pictures)
 
 
 def test_side_by_side_goes_from_left_to_right() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import main
 from guidance import get_app
@@ -109,6 +109,33 @@ def test_one_failure_does_not_stop_the_others(
     assert main.main(argv) == 0
     assert runs.contents(folder) == reference
     assert made.items() <= times(folder).items() and statuses(folder) == ["done"] * 3
+
+
+@pytest.mark.parametrize("log_step", [0, 1])
+@pytest.mark.parametrize(
+    ("app", "file", "tensor"),
+    [
+        ("wide_image", "unet/diffusion_pytorch_model.safetensors", "conv_out.bias"),
+        ("wide_image", "vae/diffusion_pytorch_model.safetensors", "decoder.conv_out.bias"),
+        ("ambiguous_image", "unet/diffusion_pytorch_model.safetensors", "conv_out.bias"),
+    ],
+)
+def test_a_network_that_overflows_makes_no_picture(
+    app: str, file: str, tensor: str, log_step: int, sd_folder: Path, if_stage_1_folder: Path, if_stage_2_folder: Path,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Infinities would be clamped to black or to white, and the picture called done."""
+    folder = shutil.copytree(sd_folder if app == "wide_image" else if_stage_2_folder, tmp_path / "m")
+    weights = load_file(folder / file)
+    weights[tensor][1] = float("inf")
+    save_file(weights, folder / file, {"format": "pt"})
+    argv = runs.wide(folder, tmp_path) if app == "wide_image" else runs.ambiguous(if_stage_1_folder, folder, tmp_path)
+    argv += ["--guidance_scale", "1", "--num_inference_steps", "1", "--log_step", str(log_step)]
+    assert main.main(argv) == 1
+    assert "NaN or infinite values: try --dtype float32" in capsys.readouterr().err
+    assert statuses(tmp_path / "t") == ["failed"]
+    made = [path.name for path in (tmp_path / "t").rglob("*.png")]
+    assert not made or ((app, log_step) == ("ambiguous_image", 1) and all(name[:7] == "stage_1" for name in made))
 
 
 @pytest.mark.parametrize("write", range(1, 11))

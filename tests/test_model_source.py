@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -187,6 +188,57 @@ def test_a_repository_without_a_component(hub: Hub, if_stage_1_folder: Path) -> 
     hub.folders["some/model"] = if_stage_1_folder
     with pytest.raises(UserError, match="vae/"):
         source_of("some/model", "sd_path")
+
+
+# ---------------------------------------------------------------------------------------------- names
+
+
+ODD_NAMES = {
+    "": "names nothing", "a\0b": "names nothing", "o/n\0": "names nothing", "x" * 300: "no such folder",
+    "/" + "x" * 300: "no such folder", "o/" + "x" * 300: "neither a folder nor a Hub id", "~": "no such folder",
+    "~/models": "no such folder", "/nowhere": "no such folder", "../nowhere": "no such folder",
+    "o/n/m": "no such folder",
+    "o/..": "neither a folder nor a Hub id", "o/n ame": "neither a folder nor a Hub id", "/": "no unet/ folder",
+    "file.safetensors": "is a file", "folder/file.safetensors": "is a file", "folder": "no unet/ folder",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("option", ["sd_path", "stage_1_path"])
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.usefixtures("no_weights")
+def test_odd_names_are_one_sentence(
+    name: str, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    for file in ("file.safetensors", "folder/file.safetensors"):
+        (tmp_path / file).write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    app = {"sd_path": "wide_image", "stage_1_path": "ambiguous_image"}[option]
+    sentence = runs.refused(capsys, ["--app", app, "--device", "cpu", f"--{option}", name])
+    assert f"--{option}" in sentence and ODD_NAMES[name] in sentence and len(sentence) < 300
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.safetensors", "folder"]
+
+
+def test_a_folder_is_not_searched_beyond_what_a_model_has(
+    sd_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, looked_at, scan = shutil.copytree(sd_folder, tmp_path / "m"), [], os.scandir
+    for place in ("pictures/2025/june", "unet/checkpoints"):
+        (folder / place).mkdir(parents=True)
+        (folder / place / "x.safetensors").write_bytes(b"no weights")
+    monkeypatch.setattr(os, "scandir", lambda path: looked_at.append(Path(path)) or scan(path))
+    source = source_of(folder, "sd_path")
+    assert sorted(looked_at) == sorted([folder, *(folder / part for part in source.components)])
+    assert not any("x.safetensors" in file for file in source.files) and source.weight_variant("auto", False) is None
+
+
+def test_a_folder_that_cannot_be_read(sd_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match="Permission denied"):
+        source_of(sd_folder, "sd_path")
 
 
 # ---------------------------------------------------------------------------------------------- the Hub says yes

@@ -407,12 +407,17 @@ def test_sync_none_renders_the_windows_and_not_their_mean() -> None:
         assert np.array_equal(strip[:, shown], own)
 
 
-def test_nan_ends_a_picture() -> None:
-    broken = FakeUNet(lambda x_t, *_: torch.full_like(x_t, float("nan")))
-    model = wide_model(broken, (8, 20), num_inference_steps=2)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("sync", ["x0", "none"])
+@pytest.mark.parametrize("culprit", ["network", "VAE"])
+def test_what_is_no_number_ends_a_picture(culprit: str, sync: str, bad: float) -> None:
+    answer = nonlinear_answer(4) if culprit == "VAE" else lambda x_t, *_: torch.full_like(x_t, bad)
+    vae = FakeVAE(lambda z: enlarge(z) * 0 + bad if culprit == "VAE" else enlarge(z))
+    model = wide_model(FakeUNet(answer), (8, 20), num_inference_steps=2, guidance_scale=1.0, sync=sync, vae=vae)
     state = last_state(model.generate(asking("a"), 1))
-    with pytest.raises(ValueError, match="NaN"):
-        model.render(state, FILES)
+    for show in (lambda: model.render(state, FILES), state.preview):
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            show()
 
 
 def test_prompts_decide_what_networks_are_told() -> None:

@@ -83,8 +83,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def to_unit_range(pictures: "torch.Tensor") -> "torch.Tensor":
-    """Map network range [-1, 1] to [0, 1], clamped, in float32; any shape."""
-    return (pictures.float() / 2 + 0.5).clamp(0.0, 1.0)
+    """Map network range [-1, 1] to [0, 1], clamped, in float32; any shape.
+
+    Raises:
+        ValueError: the tensor holds NaN or infinities, which clamping would turn into black or white.
+    """
+    values = pictures.float()
+    _check_finite(values)
+    return (values / 2 + 0.5).clamp(0.0, 1.0)
 
 
 def to_pil(picture: "torch.Tensor") -> Image.Image:
@@ -95,10 +101,14 @@ def to_pil(picture: "torch.Tensor") -> Image.Image:
     """
     import torch
 
-    if not torch.isfinite(picture).all():
-        raise ValueError("the picture holds NaN or infinite values: try --dtype float32")
+    _check_finite(picture)
     values = (picture.float().clamp(0, 1) * 255).round().to(torch.uint8)
     return Image.fromarray(values.permute(1, 2, 0).cpu().numpy(), "RGB")
+
+
+def _check_finite(pictures: "torch.Tensor") -> None:
+    if not pictures.isfinite().all():
+        raise ValueError("the picture holds NaN or infinite values: try --dtype float32")
 
 
 def crop_square(picture: Image.Image) -> Image.Image:

@@ -15,6 +15,7 @@ Config = dict[str, Any]
 
 CONFIG_NAMES = {"scheduler": "scheduler_config.json", "image_noising_scheduler": "scheduler_config.json",
                 "low_res_scheduler": "scheduler_config.json", "tokenizer": "tokenizer_config.json"}  # fmt: skip
+BESIDE = ("model_index.json", "words.json")  # files that lie beside the components' folders
 NOISING = ("image_noising_scheduler", "low_res_scheduler")  # of the picture that a stage enlarges
 TRAINED_STEPS = 1000  # of a noising schedule: its noise levels are chosen from these
 LARGEST = 2**20  # no size in any configuration is above
@@ -167,7 +168,7 @@ def read_json(path: Path) -> Config:
     Raises:
         ValueError: there is none.
     """
-    label = path.name if path.name == "model_index.json" else f"{path.parent.name}/{path.name}"
+    label = path.name if path.name in BESIDE else f"{path.parent.name}/{path.name}"
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

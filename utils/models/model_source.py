@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
-from utils.files import sha256
-from utils.models.components import CONFIG_NAMES, check_components, check_weights, read_config, read_json
+from utils.files import is_file, is_folder, sha256
+from utils.models.components import CONFIG_NAMES, NAMES, check_components, check_weights, read_config, read_json
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONFIGS = ("*.json", "*/*.json", "*/*.txt", "*/*.model")
@@ -62,14 +62,21 @@ class ModelSource:
             raise UserError(f"{self.name} predicts {predicted!r}: take weights that predict epsilon or v_prediction.")
 
     def words(self) -> dict[str, list[str]] | None:
-        """Return the closed vocabulary of an embedded model, or None for a model that reads any text."""
+        """Return the closed vocabulary of an embedded model, or None for a model that reads any text.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
         path = self.folder / "words.json"
         if not path.exists():
             return None
         try:
-            return read_json(path)
+            groups = read_json(path)
         except ValueError as error:
             raise self.unusable(error) from error
+        if not groups or not all(map(NAMES.holds, groups.values())):
+            raise self.unusable("words.json holds no lists of words")
+        return groups
 
     def weight_variant(self, preferred: str, half: bool) -> str | None:
         """Choose the weight files: ``NAME`` of ``model.NAME.safetensors``, or None for ``model.safetensors``.
@@ -166,11 +173,11 @@ def open_source(name: str, components: tuple[str, ...], revision: str | None, op
     shown, folder = _shown(name), Path(name)
     if not name or "\0" in name:
         raise UserError(f"--{option} {shown} names nothing: give a model folder or a Hub id such as owner/name.")
-    if os.path.isdir(name):  # noqa: PTH112 - unlike Path's, it takes a name that is too long
+    if is_folder(folder):
         if revision is not None:
             raise UserError(f"--revision {revision} is for a Hub id, --{option} {shown} is a folder: leave it out.")
         source = ModelSource(name, folder, components, None, _list_files(folder, components))
-    elif os.path.exists(name):  # noqa: PTH110
+    elif is_file(folder):
         raise UserError(f"--{option} {shown} is a file: give the folder of the whole model, or a Hub id.")
     elif name.count("/") == 1 and not name.startswith((".", "~", "/")):
         source = _open_repository(name, components, revision, option)
@@ -200,7 +207,7 @@ def _list_files(folder: Path, components: Iterable[str]) -> frozenset[str]:
     return frozenset(
         f"{prefix}{entry.name}"
         for prefix, place in places.items()
-        if os.path.isdir(place)  # noqa: PTH112
+        if is_folder(place)
         for entry in _scan(place)
         if entry.is_file()
     )
@@ -221,7 +228,7 @@ def _open_repository(name: str, components: tuple[str, ...], revision: str | Non
     try:
         info = HfApi().model_info(name, revision=revision, timeout=HUB_TIMEOUT)
     except HFValidationError as error:
-        raise UserError(f"--{option} {name}: neither a folder nor a Hub id such as owner/name.") from error
+        raise UserError(f"--{option} {_shown(name)}: neither a folder nor a Hub id such as owner/name.") from error
     except RevisionNotFoundError as error:
         raise UserError(f"--revision {revision} does not exist in {name}: see its page on the Hub.") from error
     except (HTTPError, OSError) as error:  # HTTPError: also of the connection, which is no OSError

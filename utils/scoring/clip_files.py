@@ -59,6 +59,9 @@ def find_clip(model: str | None, pretrained: str | None) -> ClipSource:
     Raises:
         UserError: an unknown name, a missing file, or a Hub that does not answer.
     """
+    for option, value in (("clip_model", model), ("clip_pretrained", pretrained)):
+        if value in ("", LOCAL_PREFIX):
+            raise UserError(f"--{option} {value!r} names nothing: leave it out, or give a name or a path.")
     model = model or DEFAULT_MODEL
     folder = _folder_of(model)
     if folder is not None:
