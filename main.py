@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, cast
 from guidance.app import App
 from guidance.command_line import parse
 from guidance.pipeline import Pipeline, Plan, make_plan
-from guidance.shared_options import SharedOptions
 from utils.console import complain, say
 from utils.errors import UserError, exit_with
 from utils.options import Given
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from accelerate import PartialState
 
     from utils.run.writer import Sample
-
-SHOWN_AT_END = 5  # paths of pictures
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,11 +57,12 @@ def run(plan: Plan) -> int:
     requests = plan.requests()
     warnings = plan.warnings(requests)
 
-    from utils.models.runtime import Runtime, process_state
+    from utils.models.runtime import Runtime, agree, process_state
 
     options, state = plan.options, process_state(plan.options.device)
     pipeline = Pipeline(plan, Runtime.from_options(options, state))
-    folder = RunFolder(output_path(options, state), pipeline.header())
+    stamp = agree(time.strftime("_%Y-%m-%d-%H%M%S"), state) if options.save_dir_now else ""
+    folder = RunFolder(Path(options.save_top_dir) / f"{options.tag}{stamp}", pipeline.header())
     folder.check()
     progress = Progress(state.is_main_process)
     progress.say(f"Model: {plan.reason}", *(f"Warning: {warning}" for warning in warnings))
@@ -78,7 +76,7 @@ def run(plan: Plan) -> int:
     state.wait_for_everyone()  # a launcher ends all processes when one ends with an error
     if options.animate is not None:
         failures |= animate_share(plan.app, folder, options.animate, state)
-    progress.say(*end_of(plan.app, folder, todo, progress.seconds))
+    progress.tell_end(folder, todo, plan.app.main_file)
     state.destroy_process_group()
     return report(failures)
 
@@ -173,29 +171,6 @@ def report(failures: dict[str, str]) -> int:
     for name, failure in failures.items():
         complain(f"main.py: failed: {name}: {failure}")
     return 1 if failures else 0
-
-
-def output_path(options: SharedOptions, state: "PartialState") -> Path:
-    """Return the folder of the run; all processes agree on its time stamp, if it has one."""
-    path = Path(options.save_top_dir) / options.tag
-    if not options.save_dir_now:
-        return path
-
-    from accelerate.utils import broadcast_object_list
-
-    stamp = [time.strftime("%Y-%m-%d-%H%M%S")]
-    if state.num_processes > 1:
-        broadcast_object_list(stamp)
-    return path.with_name(f"{path.name}_{stamp[0]}")
-
-
-def end_of(app: App, folder: RunFolder, todo: list[PictureEntry], seconds: float) -> list[str]:
-    """Say what was made, in how many seconds, and where to look."""
-    made = [picture for picture in folder.finished() if picture["name"] in {one["name"] for one in todo}]
-    paths = [str(folder.path / app.main_file(picture)) for picture in made]
-    more = [f"... and {len(paths) - SHOWN_AT_END} more"] if len(paths) > SHOWN_AT_END else []
-    what = f"{len(made)} picture{'s' if len(made) != 1 else ''} made in {seconds:.1f} s"
-    return [f"{what}; look at:" if paths else f"{what}.", *(f"  {path}" for path in paths[:SHOWN_AT_END]), *more]
 
 
 if __name__ == "__main__":

@@ -117,7 +117,9 @@ class AmbiguousImageApp(App):
     def check(self, given: Given) -> None:
         super().check(given)
         if given.stage3_noise_level is not None and given.stage_3_path is None:
-            raise UserError(f"--stage3_noise_level {given.stage3_noise_level} is for stage 3: give --stage_3_path too.")
+            raise UserError(
+                f"--stage3_noise_level {given.stage3_noise_level} applies to stage 3: give --stage_3_path too."
+            )
         for prompt in given.prompts or ():
             check_prompt(prompt)
         _check_views(given)
@@ -182,8 +184,8 @@ class AmbiguousImageApp(App):
         read = text_width(sources["stage_2_path"].config("unet"))
         if read not in (None, written):
             raise UserError(
-                f"--stage_2_path {given.stage_2_path} reads text of width {read}, --stage_1_path writes {written}: give "
-                "two stages of one family."
+                f"--stage_2_path {given.stage_2_path} reads text of width {read}, --stage_1_path writes {written}: "
+                "give two stages of one family."
             )
         if "stage_3_path" in sources:
             _check_upscaler(sources["stage_3_path"])
@@ -274,14 +276,14 @@ def _check_views(given: Given) -> None:
     if len(given.views_names) < 2:
         raise UserError("--views_names names one view: an ambiguous picture needs two or more.")
     if given.rotate_angle is not None and not reads_rotate_angle(given.views_names):
-        raise UserError(f"--rotate_angle {given.rotate_angle:g} is for inner_rotate: add that to --views_names.")
+        raise UserError(f"--rotate_angle {given.rotate_angle:g} applies to inner_rotate: add that to --views_names.")
     parts, reduction = check_combination(given.views_names), given.asked("reduction")
     if parts and reduction not in (None, "sum"):
         raise UserError(f"--reduction {reduction} does not add up components of a picture: leave it out.")
     if parts and given.initialize_xt_from_zt is False:
         raise UserError("--no-initialize_xt_from_zt: components of one picture share its noise: leave it out.")
     if not parts and reduction == "sum":
-        raise UserError("--reduction sum is for components, such as low_pass high_pass: take mean.")
+        raise UserError("--reduction sum applies to components, such as low_pass high_pass: take mean.")
 
 
 def _check_weights(given: Given) -> None:

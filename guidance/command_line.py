@@ -45,7 +45,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[App, Given]:
     if given.animate_from is not None:
         others = sorted(given.typed - {"app", "animate", "animate_from"})
         if others:
-            raise UserError(f"--animate_from makes no pictures, {flags(others)} is for making some: leave it out.")
+            raise UserError(f"--animate_from makes no pictures, so {flags(others)} does not apply: leave it out.")
     app.check(given)
     return app, given
 

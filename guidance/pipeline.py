@@ -101,7 +101,7 @@ def make_plan(app: App, given: Given) -> Plan:
     family, reason = choose_family(app, given)
     if family == "tiny" and given.revision is not None:
         raise UserError(
-            f"--revision {given.revision} is for a Hub id, this run takes the embedded model: leave it out."
+            f"--revision {given.revision} applies to a Hub id, this run takes the embedded model: leave it out."
         )
     filled = app.fill(given, family)
     sources = {

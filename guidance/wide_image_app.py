@@ -92,7 +92,9 @@ class WideImageApp(App):
         if given.prompts_file is not None and given.prompt is not None:
             raise UserError("--prompt and --prompts_file both say what to draw: give one of them.")
         if given.prompts_file is not None and given.eval_pos is not None:
-            raise UserError("--eval_pos is for --prompt: with --prompts_file each entry has its own eval_pos.")
+            raise UserError(
+                "--eval_pos applies to --prompt alone: with --prompts_file each entry has its own eval_pos."
+            )
 
     def requests(self, given: Given) -> list[PictureRequest]:
         if given.prompts_file is None:
@@ -263,8 +265,8 @@ def _check_shifted(given: Given) -> None:
         )
     if "window_stride" in given.typed:
         raise UserError(
-            f"--window_stride {given.window_stride} is for windows that stay, {said} moves them: leave it out, or add "
-            "--window_schedule fixed."
+            f"--window_stride {given.window_stride} applies to windows that stay, {said} moves them: leave it out, or "
+            "add --window_schedule fixed."
         )
     if given.mvd_end != 1.0:
         raise UserError(

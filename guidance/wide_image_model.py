@@ -79,7 +79,7 @@ class WideImageModel(BaseModel):
         """Crop the windows: ``[1, C, H, W]`` -> ``[N, C, h, w]``. The canvas covers them all: ``bg`` never shows.
 
         The obvious loop is ``torch.cat([z_t[..., top:bottom, left:right] for top, bottom, left, right in mapper])``;
-        ``tests/test_wide_mapping.py`` compares with it (``test_mapping_equals_the_loop``).
+        ``tests/test_wide_mapping.py::test_windows_are_crops`` compares with it.
         """
         return self.grid.crop(z_t)
 
@@ -87,7 +87,8 @@ class WideImageModel(BaseModel):
         """Paste the windows and average where they overlap: ``[N, C, h, w]`` -> ``[1, C, H, W]``.
 
         The obvious loop is, for each window, ``value[..., top:bottom, left:right] += weight * x_t`` and
-        ``total[..., top:bottom, left:right] += weight``, then ``value / total``; compared with in the same test.
+        ``total[..., top:bottom, left:right] += weight``, then ``value / total``;
+        ``tests/test_wide_mapping.py::test_the_mean_is_weighted_by_coverage`` compares with it.
         """
         sums = self.grid.add(x_ts.to(self.weights.dtype) * self.weights)
         return (sums / self.totals).to(x_ts.dtype)

@@ -83,6 +83,7 @@ class Axis:
             for offset in range(min(m, spacing.count)):
                 some = windows[..., first + offset : first + spacing.count : m, :]
                 strides = (*sums.stride()[:-1], m * spacing.stride, 1)
+                # sums once more, seen as one row for each of these windows; the rows are disjoint, so adding is safe
                 sums.as_strided(some.shape, strides, spacing.start + offset * spacing.stride).add_(some)
             first += spacing.count
         canvas = sums[..., : self.length]
@@ -110,6 +111,7 @@ class WindowGrid:
 
     def crop(self, z_t: torch.Tensor) -> torch.Tensor:
         """Cut the windows out: ``[1, C, H, W]`` -> ``[N, C, h, h]``."""
+        # first every column of windows over the whole height, then rows out of these: two cuts in place of R x K
         columns = self.columns.cut(z_t[0])  # [C, H, K, h]
         windows = self.rows.cut(columns.movedim(1, -1))  # [C, K, h, R, h], the rows of a window last
         return windows.permute(3, 1, 0, 4, 2).flatten(0, 1).contiguous()
@@ -184,7 +186,7 @@ def shifted_starts(length: int, window: int, share: float, circular: bool = Fals
     After SpotDiffusion (Frolov et al., WACV 2025), for any length, without joining a line's ends. k windows can cover
     the canvas. On a ring the k windows start anywhere. On a line the first and the last stay at the ends, and by as
     much as all windows are longer than the line the others can shift; where that is less than half a window, they need
-    one more to shift. What the two at the ends add to their neighbours is for :meth:`Axis.edge_mask` to leave out.
+    one more to shift. What the two at the ends add to their neighbours, :meth:`Axis.edge_mask` leaves out.
 
     Args:
         length: at least ``window``.

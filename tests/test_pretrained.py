@@ -422,7 +422,7 @@ def without_field(folder: Path, file: str, field: str) -> Path:
 
 
 def test_the_asked_for_spacing_is_taken_where_the_model_names_none(sd_folder: Path, tmp_path: Path) -> None:
-    """As in Stable Diffusion 2; steps have the offset of diffusers' pipeline even where an old model does not say it."""
+    """As in Stable Diffusion 2; steps have the offset of diffusers' pipeline even where an old model lacks it."""
     folder = shutil.copytree(sd_folder, tmp_path / "m")
     for field in ("timestep_spacing", "steps_offset"):
         without_field(folder, "scheduler/scheduler_config.json", field)

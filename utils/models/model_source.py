@@ -175,7 +175,7 @@ def open_source(name: str, components: tuple[str, ...], revision: str | None, op
         raise UserError(f"--{option} {shown} names nothing: give a model folder or a Hub id such as owner/name.")
     if is_folder(folder):
         if revision is not None:
-            raise UserError(f"--revision {revision} is for a Hub id, --{option} {shown} is a folder: leave it out.")
+            raise UserError(f"--revision {revision} applies to a Hub id, --{option} {shown} is a folder: leave it out.")
         source = ModelSource(name, folder, components, None, _list_files(folder, components))
     elif is_file(folder):
         raise UserError(f"--{option} {shown} is a file: give the folder of the whole model, or a Hub id.")

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 import torch
 from accelerate import PartialState, cpu_offload_with_hook
 from accelerate.hooks import UserCpuOffloadHook
+from accelerate.utils import broadcast_object_list
 
 from utils.errors import UserError
 
@@ -118,6 +119,14 @@ def process_state(device: str) -> PartialState:
     """
     cpu = device == "cpu" or not (torch.cuda.is_available() or torch.xpu.is_available())
     return PartialState(cpu=cpu, timeout=PROCESS_TIMEOUT)
+
+
+def agree(text: str, state: PartialState) -> str:
+    """Return the first process's text in all processes of a launch."""
+    texts = [text]
+    if state.num_processes > 1:
+        broadcast_object_list(texts)
+    return texts[0]
 
 
 def accelerator_present() -> bool:

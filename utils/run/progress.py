@@ -2,11 +2,14 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from utils.console import say
+from utils.run.run_folder import RunFolder
 from utils.run.run_record import PictureEntry
+
+SHOWN_AT_END = 5  # paths of pictures
 
 
 class Step(Protocol):
@@ -33,15 +36,25 @@ class Progress:
     def __init__(self, speaks: bool):
         self.speaks, self.started = speaks, time.monotonic()
 
-    @property
-    def seconds(self) -> float:
-        """Since this run began."""
-        return time.monotonic() - self.started
-
     def say(self, *lines: str) -> None:
         """Print lines once, however many processes run."""
         if self.speaks:
             say(*lines)
+
+    def tell_end(
+        self, folder: RunFolder, todo: Sequence[PictureEntry], main_file: Callable[[PictureEntry], str]
+    ) -> None:
+        """Say what was made, in how many seconds, and where to look.
+
+        Args:
+            todo: the pictures that this run was to make.
+            main_file: picture -> the file to look at.
+        """
+        names = {picture["name"] for picture in todo}
+        paths = [folder.path / main_file(picture) for picture in folder.finished() if picture["name"] in names]
+        more = [f"  ... and {len(paths) - SHOWN_AT_END} more"] if len(paths) > SHOWN_AT_END else []
+        what = f"{len(paths)} picture{'' if len(paths) == 1 else 's'} made in {time.monotonic() - self.started:.1f} s"
+        self.say(f"{what}; look at:" if paths else f"{what}.", *(f"  {path}" for path in paths[:SHOWN_AT_END]), *more)
 
     def pictures(self, share: Sequence[PictureEntry]) -> Iterator[PictureEntry]:
         """Go through the pictures of this process."""
