@@ -190,7 +190,7 @@ def name_fault(name: str) -> str | None:
     """Return why a text is no plain file name, one that lies in its folder, in sight, and is no record's; or None."""
     if not _is_unicode(name):
         return "holds half a character"
-    if any(letter in name for letter in "/\\\0") or name in ("", ".", "..") or Path(name).name != name:
+    if not {"/", "\\", "\0"}.isdisjoint(name) or name in ("", ".", ".."):
         return "is no plain file name"
     if name.startswith("."):
         return "is hidden"
@@ -209,7 +209,7 @@ def _check_depth(value: Any, left: int = DEEPEST) -> None:
 
 def _check_type(value: Any, kind: Any, place: str) -> None:
     """Check JSON against a type made of TypedDict, list, dict, unions and plain types; whole numbers are floats too."""
-    if kind is Any:
+    if kind is Any or type(value) is kind:
         return
     if is_typeddict(kind):
         _check_object(value, kind, place)
@@ -288,7 +288,11 @@ def _first_twice(names: Sequence[str]) -> str:
 
 
 def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _show(value: Any) -> str:
