@@ -193,6 +193,9 @@ class AmbiguousImageApp(App):
         check_sizes(given.views_names, sizes)
         return {}
 
+    def steps(self, options: AmbiguousImageOptions) -> dict[str, int]:
+        return {**super().steps(options), "stage_2_path": options.stage2_num_inference_steps}
+
     def list_files(self, options: AmbiguousImageOptions, request: PictureRequest, suffix: str) -> list[FileEntry]:
         """One file per view, named by the view's prompt, then all side by side; of components their sum, too."""
         stems = _distinct([file_stem(prompt) for prompt in request.prompts])

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from guidance.shared_options import SharedOptions, check_shared, derive_shared, typed_weights
+from guidance.shared_options import SharedOptions, check_shared, derive_shared, typed_weights, weights_of
 from utils.prompts import FileEntry, PictureRequest
 
 if TYPE_CHECKING:
@@ -120,6 +120,10 @@ class App(ABC):
         Raises:
             UserError: the options do not suit the weights.
         """
+
+    def steps(self, options: SharedOptions) -> dict[str, int]:
+        """Return every option that names weights of this run -> how many steps their network takes."""
+        return dict.fromkeys(weights_of(options, self.options), options.num_inference_steps)
 
     def fit_request(self, options: SharedOptions, request: PictureRequest) -> PictureRequest:
         """Complete a request with what the options say, and check it against them."""

@@ -177,13 +177,17 @@ class Pipeline:
         runtime: device, number format and memory policy.
 
     Raises:
-        UserError: weight files that are missing.
+        UserError: weight files that are missing, or a schedule whose first step has nothing to start from.
     """
 
     def __init__(self, plan: Plan, runtime: "Runtime"):
+        from guidance.schedule import check_schedule
+
         self.plan, self.runtime = plan, runtime
-        for source in plan.sources.values():
+        for name, steps in plan.app.steps(plan.options).items():
+            source = plan.sources[name]
             source.weight_variant(runtime.variant, runtime.half)
+            check_schedule(source.config("scheduler"), steps, plan.options.timestep_spacing)
 
     @functools.cached_property
     def model(self) -> Model:

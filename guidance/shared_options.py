@@ -132,7 +132,7 @@ def case_of(given: Given) -> Case:
     return get_case(WORDS[given.sync or "x0", given.space or "instance"])
 
 
-def weights_of(given: Given, options_class: type) -> dict[str, tuple[str, ...]]:
+def weights_of(given: Given | SharedOptions, options_class: type) -> dict[str, tuple[str, ...]]:
     """Return every option that names weights of this run -> components needed of them."""
     named = {name: said.weights for name, said in options_of(options_class).items() if said.weights}
     return {name: parts for name, parts in named.items() if getattr(given, name) is not None}

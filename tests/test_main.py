@@ -440,3 +440,16 @@ def test_unknown_words_are_named_in_a_warning(
     said = capsys.readouterr()
     (warning,) = [line for line in (said.out + said.err).splitlines() if "warning" in line.lower()]
     assert "'purple'" in warning and "'photo'" not in warning
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_steps_that_have_no_signal_to_start_from_are_refused(
+    sd_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(sd_folder, tmp_path / "zero_snr")
+    path = folder / "scheduler" / "scheduler_config.json"
+    zero = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+    path.write_text(json.dumps(json.loads(path.read_text()) | zero))
+    argv = runs.wide(folder, tmp_path / "out", "--timestep_spacing", "trailing")
+    assert "--timestep_spacing leading" in runs.refused(capsys, argv)
+    assert not (tmp_path / "out").exists()
