@@ -28,17 +28,20 @@ class Measured:
     peak_gib: float
 
 
-def run_main(argv: Sequence[str], folder: Path, threads: int | None = None) -> Measured:
+def run_main(
+    argv: Sequence[str], folder: Path, threads: int | None = None, program: Sequence[str] = ("main.py",)
+) -> Measured:
     """Run ``main.py`` into a folder that does not exist yet.
 
     Args:
         argv: its options but for the folder.
         threads: of the CPU; None takes as many as a user would get.
+        program: what Python runs.
 
     Raises:
         SystemExit: it failed.
     """
-    command = [sys.executable, "main.py", *argv, "--save_top_dir", str(folder.parent), "--tag", folder.name]
+    command = [sys.executable, *program, *argv, "--save_top_dir", str(folder.parent), "--tag", folder.name]
     environment = os.environ if threads is None else os.environ | {"OMP_NUM_THREADS": str(threads)}
     started = time.perf_counter()
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
