@@ -95,5 +95,7 @@ def _defaults(apps: Sequence[App], name: str) -> str:
     saids = [(app, options_of(app.options)[name]) for app in apps]
     if not any(said.families for _, said in saids) or any(said.default_text for _, said in saids):
         return default_text(saids[0][1])
-    shown = [f"{app.pretrained}: {default_text(said, app.pretrained)}" for app, said in saids]
-    return ", ".join(dict.fromkeys(shown))
+    texts = [default_text(said, app.pretrained) for app, said in saids]
+    if len(set(texts)) == 1 < len(texts):
+        return texts[0]
+    return ", ".join(f"{app.pretrained}: {text}" for (app, _), text in zip(saids, texts, strict=True))

@@ -64,7 +64,8 @@ class Option:
     @property
     def range(self) -> str:
         """The numbers allowed, as text; empty where all are."""
-        return f"{self.low:.15g} to {self.high:.15g}" if (self.low, self.high) != EVERY else ""
+        low, high = (f"{bound:g}" if isinstance(bound, float) else str(bound) for bound in (self.low, self.high))
+        return f"{low} to {high}" if (self.low, self.high) != EVERY else ""
 
 
 def option(help: str, **said: Any) -> Any:
@@ -235,9 +236,12 @@ def _convert(options_class: type, name: str, text: Any) -> Any:
 
 def default_text(said: Option, family: str | None = None) -> str:
     """Return what the help says of an option's default, empty where there is nothing to say."""
-    value = said.default if family is None or said.default_text else said.families.get(family, said.default)
-    return said.default_text or ("" if value is None or value is False else _shown(value))
+    value = said.default if family is None else said.families.get(family, said.default)
+    is_flag = value is False and not said.families  # which is off unless it is given
+    return said.default_text or ("" if value is None or is_flag else _shown(value))
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
