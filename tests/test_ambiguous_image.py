@@ -143,14 +143,17 @@ def slow_step(names, x_ts, eps, abar: float, abar_prev: float, sync: str) -> tup
         (("identity", "rotate_180"), {"sync": "none"}),
     ],
 )
-def test_every_step_of_both_stages_equals_the_assignment(hub_stages, names: tuple[str, ...], given: dict) -> None:
+def test_every_step_of_both_stages_equals_the_assignment(
+    hub_stages, if_stage_2_folder: Path, names: tuple[str, ...], given: dict
+) -> None:
     """Stage 1 draws x_T, stage 2 draws its own from the same generator, then the noise of its input."""
     model = hub_model(hub_stages, views_names=list(names), num_inference_steps=2, **given)
     prompts = ("a", "b", "c")[: len(names)]
     states, generator = list(model.generate(asking(*prompts), 9)), torch.Generator().manual_seed(9)
     assert [(state.stage, state.step) for state in states] == [(1, 1), (1, 2), (2, 1), (2, 2)]
-    noising = DDPMScheduler(beta_schedule="squaredcos_cap_v2")
-    abars, level = noising.alphas_cumprod.tolist(), given.get("stage2_noise_level", 50)
+    noising = DDPMScheduler.from_pretrained(if_stage_2_folder, subfolder="image_noising_scheduler")
+    abars = DDPMScheduler(beta_schedule="squaredcos_cap_v2").alphas_cumprod.tolist()
+    level = given.get("stage2_noise_level", 50)
     low_res, x_ts = None, torch.empty(0)
     for number, stage in enumerate(hub_stages):
         result = x_ts
@@ -162,9 +165,7 @@ def test_every_step_of_both_stages_equals_the_assignment(hub_stages, names: tupl
             low_res = F.interpolate(result, (64, 64), mode="bilinear", align_corners=True)
             if given.get("stage2_conditioning") != "plain":
                 drawn = look(names, torch.randn(1, 3, 64, 64, generator=generator)[0])
-                low_res = DDPMScheduler(beta_schedule="squaredcos_cap_v2").add_noise(
-                    low_res, drawn, torch.tensor(level)
-                )
+                low_res = noising.add_noise(low_res, drawn, torch.tensor(level))
         for t, prev, state in zip((500, 0), (abars[0], 1.0), states[number * 2 :], strict=False):
             eps = torch.stack([
                 slow_noise(stage.denoiser.unet, x_t, t, model.embeddings[prompts[i]], model.embeddings[""],
