@@ -161,7 +161,7 @@ class AmbiguousImageApp(App):
         steps = filled.num_inference_steps if steps is None else steps
         guidance = filled.guidance_scale if guidance is None else guidance
         if filled.guidance_interval is not None and guidance != 1:
-            check_guidance(filled, "stage2_num_inference_steps", steps)
+            check_guidance(filled, steps, "stage2_")
         level = 20 if filled.stage_3_path and filled.stage3_noise_level is None else filled.stage3_noise_level
         return filled.filled(
             stage2_num_inference_steps=steps,

@@ -155,12 +155,12 @@ def is_guided(interval: "tuple[float, ...] | list[float] | None", step_index: in
     return low <= step_index / num_steps < high
 
 
-def check_guidance(given: Given, steps: str, num_steps: int) -> None:
-    """Check that a guidance interval holds a step.
+def check_guidance(given: Given, num_steps: int, stage: str = "") -> None:
+    """Check that a guidance interval holds a step of a stage.
 
     Args:
-        steps: option that says how many steps a stage has.
-        num_steps: how many these are.
+        num_steps: of the stage.
+        stage: how the names of its options begin, such as ``stage2_``.
 
     Raises:
         UserError: it holds none.
@@ -168,8 +168,8 @@ def check_guidance(given: Given, steps: str, num_steps: int) -> None:
     interval = given.guidance_interval
     if not any(is_guided(interval, index, num_steps) for index in range(num_steps)):
         raise UserError(
-            f"--guidance_interval {interval[0]:g} {interval[1]:g} holds none of the {num_steps} steps of --{steps}: "
-            "make it wider, or take --guidance_scale 1."
+            f"--guidance_interval {interval[0]:g} {interval[1]:g} holds none of the {num_steps} steps of "
+            f"--{stage}num_inference_steps: make it wider, or take --{stage}guidance_scale 1."
         )
 
 
@@ -259,7 +259,7 @@ def derive_shared(given: Given) -> Given:
         raise UserError(
             f"--eta {given.eta:g} adds noise to steps, dpmpp_2m{named} has none: take --sampling_method ddim."
         )
-    check_guidance(given, "num_inference_steps", given.num_inference_steps)
+    check_guidance(given, given.num_inference_steps)
     case = case_of(given)
     sync, space = words_of(case.number)
     shared_start = case.canonical or given.initialize_xt_from_zt

@@ -1,5 +1,9 @@
 """What saves work and changes pictures: shifted windows, the multistep solver, guidance in some steps, presets."""
 
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler
@@ -10,6 +14,7 @@ from guidance.base_model import BaseModel, Stage, StepState
 from guidance.networks.denoisers import Conditioning, Denoiser
 from guidance.networks.spaces import PixelSpace
 from guidance.wide_image_app import WideImageOptions
+from guidance.windows import paste, shifted_starts
 from tests.analytic import (
     IF_SCHEDULER,
     SD_SCHEDULER,
@@ -164,6 +169,22 @@ def test_stage_2_may_have_steps_and_guidance_of_its_own() -> None:
     assert [rows(stage.denoiser.unet) for stage in stages] == [[4] * 5, [2] * 3]
 
 
+def test_a_guidance_interval_is_a_share_of_each_stages_own_steps() -> None:
+    stages, given = pixel_stages(), {"guidance_scale": 3.0, "guidance_interval": [0.2, 0.5]}
+    model = ambiguous_model(stages, num_inference_steps=10, stage2_num_inference_steps=4, **given)
+    assert len(list(model.generate(asking("a", "b"), 1))) == 14
+    assert [rows(stage.denoiser.unet) for stage in stages] == [[2, 2, 4, 4, 4, 2, 2, 2, 2, 2], [2, 4, 2, 2]]
+
+
+def test_a_guidance_interval_without_a_step_of_stage_2_is_refused() -> None:
+    given = {"num_inference_steps": 10, "guidance_interval": [0.1, 0.2], "stage2_num_inference_steps": 4}
+    with pytest.raises(UserError, match="none of the 4 steps of --stage2_num_inference_steps") as refusal:
+        ambiguous_options(**given)
+    assert "--stage2_guidance_scale 1" in str(refusal.value)
+    ambiguous_options(**given, stage2_guidance_scale=1.0)
+    ambiguous_options(**{**given, "guidance_interval": [0.1, 0.3]})
+
+
 def test_stage_2_goes_on_as_stage_1_by_default() -> None:
     options = ambiguous_options(num_inference_steps=5, guidance_scale=4.0)
     assert (options.stage2_num_inference_steps, options.stage2_guidance_scale) == (5, 4.0)
@@ -188,6 +209,44 @@ def test_shifted_windows_need_few_samples_and_move() -> None:
     places = [tuple(model.mapper) for _ in model.generate(asking("a"), 1)]
     assert set(rows(unet)) <= {6, 7} and rows(unet)[0] == 6 and sum(rows(unet)) <= 1.1 * 6 * 20
     assert len(set(places[-4:])) >= 3 and len(set(places)) >= 6
+
+
+@pytest.mark.parametrize("circular", [False, True])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_rows_and_columns_of_shifted_windows_are_drawn_apart_from_the_seed(seed: int, circular: bool) -> None:
+    """Two shares of the seed's own, the first for rows; on a square canvas, where equal ones would show."""
+    given = {"window_schedule": "shifted", "num_inference_steps": 7, "circular": circular}
+    model = wide_model(FakeUNet(nonlinear_answer(4)), (28, 28), **given)
+    shares = torch.rand(2, generator=torch.Generator().manual_seed(seed), dtype=F64).tolist()
+    for step, _ in enumerate(model.generate(asking("a"), seed)):
+        down, right = ((share + step * (5**0.5 - 1) / 2) % 1 for share in shares)
+        tops, lefts = shifted_starts(28, 8, down), shifted_starts(28, 8, right, circular)
+        assert [place[::2] for place in model.mapper] == [(top, left) for top in tops for left in lefts]
+
+
+@pytest.mark.parametrize(("width", "circular"), [(12, False), (28, False), (28, True)])
+def test_shifted_windows_weigh_as_they_are_told(width: int, circular: bool, tmp_path: Path) -> None:
+    """Hann's weights or a map's, but nothing where a window at the end lies below its neighbour."""
+    drawn, path = np.random.default_rng(0).uniform(0.1, 2, (8, 8)), str(tmp_path / "map.npy")
+    np.save(path, drawn)
+    middles = (torch.arange(8, dtype=F64) + 0.5) / 8
+    hann = torch.outer((torch.pi * middles).sin() ** 2, (torch.pi * middles).sin() ** 2)
+    means = []
+    for told, weights in (({}, torch.ones(8, 8, dtype=F64)), ({"reduction": "weighted"}, hann),
+                          ({"reduction": "weighted", "weight_map": path}, torch.from_numpy(drawn))):  # fmt: skip
+        given = {"window_schedule": "shifted", "num_inference_steps": 3, "circular": circular, **told}
+        model = wide_model(FakeUNet(nonlinear_answer(4)), (8, width), **given)
+        for _ in model.generate(asking("a"), 1):
+            x_ts = noise(len(model.mapper), 4, 8, 8)
+            weighed = weights * model.grid.edge_mask(weights)
+            sums, totals = (
+                paste(zip(model.mapper, values.expand(len(x_ts), -1, -1, -1), strict=True), 8, width)
+                for values in (x_ts * weighed, weighed)
+            )
+            torch.testing.assert_close(model.inverse_mapping(x_ts), sums / totals)
+        means.append(model.inverse_mapping(x_ts))
+    apart = (width, circular) != (28, False)  # else no two windows share a cell
+    assert all(torch.allclose(one, other) != apart for one, other in combinations(means, 2))
 
 
 @pytest.mark.parametrize("circular", [False, True])

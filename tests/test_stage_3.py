@@ -168,6 +168,17 @@ def slow_low_res(model: AmbiguousImageModel, names: tuple[str, ...], noise: torc
     return scheduler.add_noise(model.latents()["stage_2"], seen, torch.tensor(LEVEL))
 
 
+def test_steps_and_guidance_are_those_of_stage_1(upscaler: LatentUpscaler) -> None:
+    given = {"stage2_num_inference_steps": 2, "stage2_guidance_scale": 1.0, "guidance_interval": [0.0, 0.5]}
+    samples: list[int] = []
+    hook = upscaler.denoiser.unet.register_forward_pre_hook(lambda _, inputs: samples.append(len(inputs[0])))
+    states = stage_3(model_with(upscaler, **given))
+    hook.remove()
+    assert [(state.step, state.steps) for state in states] == [(1, STEPS), (2, STEPS), (3, STEPS)]
+    assert samples == [4, 4, 2]
+    assert states[0].model.stage.guidance_scale == GUIDANCE
+
+
 # ---------------------------------------------------------------------------------------------- each view by itself
 
 

@@ -282,7 +282,7 @@ def test_thresholding_acts_before_averaging() -> None:
     assert (out - scheduler._threshold_sample(mean_of_two(x0))).abs().max() > 0.01
 
 
-@pytest.mark.parametrize(("share", "averaged"), [(1.0, 10), (0.5, 5), (0.3, 3), (0.0, 0)])
+@pytest.mark.parametrize(("share", "averaged"), [(1.0, 10), (0.58, 6), (0.5, 5), (0.3, 3), (0.12, 1), (0.0, 0)])
 @pytest.mark.parametrize("sync", ["x0", "eps", "xt"])
 def test_averaging_ends_after_a_share_of_the_steps(sync: str, share: float, averaged: int) -> None:
     """Views that share their state stay one picture as long as they are averaged, and part afterwards."""

@@ -273,6 +273,21 @@ def test_after_mvd_end_every_view_goes_on_alone_from_what_was_synchronised(numbe
 # ---------------------------------------------------------------------------------------------- noise
 
 
+@pytest.mark.parametrize(
+    ("number", "shared"), [(54, False), (55, False), (56, False), *((n, True) for n in range(54, 60))]
+)
+def test_a_joint_case_draws_for_the_views_first_then_for_the_canvas(number: int, shared: bool) -> None:
+    """So its views start where those of other cases do; from a shared start, both are one noise."""
+    generator, shape = torch.Generator().manual_seed(3), (VIEWS, 2, 4, 4)
+    model = MappedModel(lossy(), case_num=number, initialize_xt_from_zt=shared)
+    model._randn = lambda shape, generator: torch.randn(shape, generator=generator, dtype=F64)
+    views = None if shared else torch.randn(shape, generator=generator, dtype=F64)
+    canvas = torch.randn(CANVAS, generator=generator, dtype=F64)
+    states = model.initial_states(CANVAS, shape, torch.Generator().manual_seed(3))
+    assert torch.equal(states["zts"], canvas)
+    assert torch.equal(states["xts"], lossy().project(canvas) if views is None else views)
+
+
 @pytest.mark.parametrize("number", [0, 1, 2, 3, 4, 5, 6, 20, 41, 54, 57])
 @pytest.mark.parametrize("method", ["ddim", "ddpm"])
 def test_noise_of_the_canvas_adds_what_the_posterior_asks_for(number: int, method: str) -> None:

@@ -1,5 +1,6 @@
 """What every view of the registry promises, at every size of a cascade."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,11 @@ def test_pieces_of_a_jigsaw_have_four_equal_shapes(grid: int, folder: Path) -> N
     assert sizes.sum() == size * size and sizes.min() > 100 and len(set(sizes)) > (grid > 2), "tabs"
 
 
+def test_the_seed_of_a_jigsaw_decides_its_tabs_too(folder: Path) -> None:
+    first, again, other = (build(f"jigsaw:seed={seed}", folder).pieces(64) for seed in (1, 1, 2))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
 @pytest.mark.parametrize("sample", ["jigsaw", "jigsaw:grid=8,seed=7"])
 def test_pieces_move_as_a_whole(sample: str, folder: Path) -> None:
     jigsaw = build(sample, folder)
@@ -289,6 +295,34 @@ def test_blurs_keep_constants_and_the_mean(size: int) -> None:
         assert gaussian_blur(im, sigma).mean().item() == pytest.approx(im.mean().item(), abs=1e-12)
     for length, angle in ((1 / 64, 0.0), (0.2, 33.0), (0.5, 90.0)):
         assert (motion_blur(torch.ones_like(im), length, angle) - 1).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("sigma", [1 / 64, 1 / 8, 0.6])
+def test_a_gaussian_mirrors_the_picture_beyond_its_edge(sigma: float) -> None:
+    """Against a plain sum over the pictures that stand around it, each the mirror image of its neighbours."""
+    size, around = 32, 12
+    im = noise(size, torch.float64, 1)[0]
+    row = torch.cat([im if index % 2 == 0 else im.flip(-1) for index in range(-around, around + 1)], dim=-1)
+    places = torch.arange(len(row[0]), dtype=torch.float64) - around * size
+    kernel = torch.exp(-(((torch.arange(size)[:, None] - places) / (sigma * size)) ** 2) / 2)
+    kernel = kernel / kernel.sum(dim=1, keepdim=True)
+    level = row @ kernel.T
+    column = torch.cat([level if index % 2 == 0 else level.flip(-2) for index in range(-around, around + 1)])
+    assert (gaussian_blur(im[None], sigma)[0] - kernel @ column).abs().max() < 1e-6
+
+
+LEVEL, UPRIGHT = (lambda im, angle=angle: motion_blur(im, 1 / 4, angle) for angle in (0.0, 90.0))
+
+
+@pytest.mark.parametrize("blur", [lambda im: gaussian_blur(im, 1 / 32), LEVEL, UPRIGHT])
+def test_no_blur_carries_one_edge_of_a_picture_to_the_other(blur: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Four fields, of which each meets others at the borders of a picture that would be wrapped."""
+    im = torch.kron(
+        torch.tensor([[0.0, 1.0], [2.0, 3.0]], dtype=torch.float64), torch.ones(32, 32, dtype=torch.float64)
+    )
+    blurred = blur(im[None])[0]
+    for corner in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        assert abs(blurred[corner] - im[corner]) < 1e-6
 
 
 def test_a_gaussian_has_its_width() -> None:

@@ -359,6 +359,19 @@ def test_the_stepped_canvas_is_rendered_and_not_x0() -> None:
     assert torch.equal(model.latents()["canvas"], state.z_t_1)
 
 
+@pytest.mark.parametrize("sync", ["x0", "none"])
+def test_a_preview_shows_x0_and_not_the_stepped_state(sync: str) -> None:
+    options = {"window_stride": 6, "num_inference_steps": 3, "sync": sync, "guidance_scale": 1.0}
+    model = wide_model(FakeUNet(nonlinear_answer(4)), (8, 20), **options)
+    state = next(model.generate(asking("a"), 1))
+    shown = [
+        model.decode_canvas(canvas) if sync == "x0" else model.decode_views(views)
+        for canvas, views in ((state.z0s, state.x0s), (state.z_t_1, state.x_t_1))
+    ]
+    preview, (x0, stepped) = np.asarray(state.preview()), (np.asarray(to_pil(one)) for one in shown)
+    assert np.array_equal(preview, x0) and np.abs(x0.astype(int) - stepped).max() > 20
+
+
 def test_positions_count_pixels_of_a_strip_512_high() -> None:
     columns = np.broadcast_to(np.arange(192, dtype=np.uint8)[None, :, None], (64, 192, 3))
     strip = to_pil(torch.from_numpy(columns.copy()).permute(2, 0, 1).float() / 255)

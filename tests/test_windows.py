@@ -84,6 +84,37 @@ def schedule(window: int, length: int, circular: bool, turns: int = 200, first: 
     return [shifted_starts(length, window, shift_at(first, turn), circular, turn in extra) for turn in range(turns)]
 
 
+@pytest.mark.parametrize(
+    ("length", "share", "given", "expected"),
+    [
+        # on a ring they start anywhere: a share of a whole window
+        (24, 0.0, {"circular": True}, [0, 8, 16]),
+        (24, 0.6, {"circular": True}, [4, 12, 20]),
+        (24, 0.99, {"circular": True}, [7, 15, 23]),
+        (20, 0.8, {"circular": True}, [2, 6, 14]),
+        # on a line the first and the last stay; the nearest cell to the share
+        (20, 0.0, {}, [0, 4, 12]),
+        (20, 0.4, {}, [0, 6, 12]),
+        (20, 0.9, {}, [0, 8, 12]),
+        (28, 0.2, {}, [0, 5, 13, 20]),
+        # with half a window or more to move in there is no need for another, with less there is
+        (20, 0.4, {"extra": True}, [0, 6, 12]),
+        (21, 0.4, {"extra": True}, [0, 2, 10, 13]),
+        (21, 0.4, {}, [0, 6, 13]),
+        (24, 0.4, {"extra": True}, [0, 3, 11, 16]),
+        (8, 0.4, {"extra": True}, [0]),
+        (12, 0.4, {"extra": True}, [0, 4]),
+    ],
+)
+def test_places_of_shifted_windows(length: int, share: float, given: dict, expected: list[int]) -> None:
+    assert shifted_starts(length, 8, share, **given) == expected
+
+
+def test_shares_go_on_by_the_golden_ratio() -> None:
+    shares = [shift_at(0.25, step) for step in range(4)]
+    assert shares == pytest.approx([0.25, 0.8680339887, 0.4860679775, 0.1041019662], abs=1e-9)
+
+
 @pytest.mark.parametrize("circular", [False, True])
 @pytest.mark.parametrize(("window", "length"), SIZES)
 def test_shifted_windows_cover_every_size(window: int, length: int, circular: bool) -> None:
