@@ -32,7 +32,6 @@ from utils.run.run_record import (
 )
 
 ANIMATION = "animation"  # role of the files that are made from the others
-MADE_ANEW = ("permutations",)  # parts of the header that a folder does not pin
 
 
 class RunFolder:
@@ -105,7 +104,8 @@ class RunFolder:
             with self._lock():
                 content = self.read() if (self.path / FILE).exists() else self._empty()
                 self._check_same(content)
-                content.update(cast(RunRecord, {name: self.header[name] for name in MADE_ANEW if name in self.header}))
+                if "permutations" in self.header:  # a folder does not pin where they lie
+                    content["permutations"] = self.header["permutations"]
                 _enter_session(content, device)
                 wanted = list(itertools.product(requests, seeds))
                 pictures = self._enter(content["pictures"], wanted, list_files)
