@@ -181,6 +181,21 @@ def test_what_is_wrong_is_said(name: str, tmp_path: Path) -> None:
     assert wanted in str(refusal.value) and str(refusal.value).endswith("): mend it.")
 
 
+def test_a_picture_without_files_is_told() -> None:
+    content = sound("wide_image")
+    content["pictures"][0]["files"] = []
+    with pytest.raises(ValueError, match=r"pictures\[0\]\.files is empty"):
+        check_record(content)
+
+
+def test_nesting_is_bounded_before_it_can_stop_the_writing(tmp_path: Path) -> None:
+    content = sound("wide_image")
+    content["options"]["circular"] = nested(300)
+    write(tmp_path, content)
+    with pytest.raises(UserError, match="nested too deeply"):
+        read_record(tmp_path / "run.json", "mend it")
+
+
 def test_two_pictures_of_one_name_are_told() -> None:
     content = sound("wide_image")
     content["pictures"] *= 2

@@ -9,7 +9,6 @@ from typing import Any
 from PIL import Image
 
 from utils.console import complain
-from utils.errors import UserError
 from utils.files import write_atomic
 from utils.images import png_bytes
 from utils.run.run_folder import ANIMATION, RunFolder
@@ -86,8 +85,6 @@ class Writer:
         try:
             write_files(self.folder, picture, sample)
             self.folder.record(picture, status="done", error=None, **fields)
-        except UserError:
-            raise
         except Exception as error:  # one picture's failure must not stop the others
             self.fail(picture, error)
 
