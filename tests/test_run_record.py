@@ -59,7 +59,8 @@ def sound(app: str) -> dict[str, Any]:
     own = {"seed": 1, "status": "done", "files": FILES[app], "error": None, "seconds": 1.5, "process": 0}
     samples = [{"seed": 1, "score": 0.5}, {"seed": 2, "score": 0.25}]
     picture = {"name": "a", "prompts": PROMPTS[app], "eval_pos": [0], **own, "samples": samples}
-    return {"version": 2, **header(app), "sessions": [{"started": "", "device": "cpu"}], "pictures": [picture]}
+    sessions = [{"started": "", "device": "cpu"}]
+    return copy.deepcopy({"version": 2, **header(app), "sessions": sessions, "pictures": [picture]})
 
 
 def write_pictures(folder: Path, app: str) -> None:
