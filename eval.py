@@ -21,8 +21,11 @@ from guidance import APPS, get_app
 from utils.console import complain, say
 from utils.errors import OneLineParser, UserError, exit_with
 from utils.files import write_json
+from utils.options import flags
 from utils.run.run_record import RunRecord
 from utils.scoring.clip_files import TINY, ClipSource, find_clip
+from utils.scoring.compare import compare
+from utils.scoring.compare import table as compare_table
 from utils.scoring.eval_plan import ScorePlan, list_files, make_plan, read_run
 from utils.scoring.eval_scores import score_plan
 
@@ -32,9 +35,14 @@ TABLE_WIDTH = 78
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = OneLineParser(prog="eval.py", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--fdir1", required=True, metavar="DIR", help="folder of pictures; not searched deeper")
+    parser.add_argument("--fdir1", metavar="DIR", help="folder of pictures; not searched deeper")
+    parser.add_argument("--app", "-app", metavar="APP", help=f"{' or '.join(APPS)} (a plural s at the end works too)")
     parser.add_argument(
-        "--app", "-app", required=True, metavar="APP", help=f"{' or '.join(APPS)} (a plural s at the end works too)"
+        "--compare",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="score nothing: tabulate folders that are scored, over the prompts and seeds that all of them have",
     )
     parser.add_argument(
         "--prompts_file",
@@ -60,6 +68,8 @@ def evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], ScorePlan]:
     Raises:
         UserError: nothing to score, CLIP weights that cannot be had, a folder that cannot be written.
     """
+    if options.fdir1 is None or options.app is None:
+        raise UserError("--fdir1 DIR and --app APP are needed both: give the folder, and the app that made it.")
     app, folder = get_app(options.app), Path(options.fdir1)
     paths = list_files(folder)
     record = read_run(folder, app.name)
@@ -72,6 +82,12 @@ def evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], ScorePlan]:
     details = score_plan(plan, source, app.name, f"{options.fdir1.rstrip('/')}/", app.full_points(record))
     _write(folder, details)
     return details, plan
+
+
+def _check_alone(options: argparse.Namespace) -> None:
+    others = [name for name, value in vars(options).items() if value is not None and name != "compare"]
+    if others:
+        raise UserError(f"--compare scores nothing, so {flags(others)} does not apply: leave it out.")
 
 
 def _why_nothing(plan: ScorePlan) -> str:
@@ -157,6 +173,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code 0, or 130 when stopped, or ends with 2 and one sentence."""
     try:
         options = make_parser().parse_args(argv)
+        if options.compare is not None:
+            _check_alone(options)
+            say(*compare_table(compare(options.compare)))
+            return 0
         details, plan = evaluate(options)
     except UserError as error:
         exit_with("eval.py", error)

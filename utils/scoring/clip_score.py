@@ -4,9 +4,12 @@ Features are rows of real numbers, ``[N, D]`` for N pictures and ``[M, D]`` for 
 everything is computed in float64.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from typing import TypeVar
 
 import numpy as np
+
+Group = TypeVar("Group", bound=Hashable)
 
 FULL_LIMIT, HALF_LIMIT = 0.28, 0.26  # above the one all points are given, from the other on half of them
 
@@ -53,13 +56,13 @@ def concealment(cosines: np.ndarray, logit_scale: float) -> float:
     return float(np.mean([np.trace(softmax(logits, axis)) / len(logits) for axis in (0, 1)]))
 
 
-def mean_by_prompt(prompts: Sequence[str], scores: Sequence[float]) -> dict[str, float]:
+def mean_by_prompt(prompts: Sequence[Group], scores: Sequence[float]) -> dict[Group, float]:
     """Return prompt -> mean score of its pictures, prompts in the order of their first picture.
 
     Raises:
         ValueError: the two sequences differ in length.
     """
-    groups: dict[str, list[float]] = {}
+    groups: dict[Group, list[float]] = {}
     for prompt, score in zip(prompts, scores, strict=True):
         groups.setdefault(prompt, []).append(score)
     return {prompt: float(np.mean(group)) for prompt, group in groups.items()}

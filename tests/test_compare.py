@@ -1,0 +1,76 @@
+"""``eval.py --compare``: folders side by side, over what all of them have."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import eval as evaluation
+from utils.errors import UserError
+from utils.scoring.compare import compare
+
+CLIP = {"model": "tiny", "sha256": "0"}
+
+
+def scored(folder: Path, scores: dict[tuple[str, int], float], clip: dict = CLIP) -> Path:
+    """A folder of one file per prompt and seed, as main.py and eval.py leave it."""
+    folder.mkdir()
+    rows, pictures = [], []
+    for (prompt, seed), score in scores.items():
+        file = f"{prompt}_{seed}.png"
+        rows.append({"file": file, "prompt": prompt, "score": score})
+        pictures.append({"name": f"{prompt}_{seed}", "prompts": [prompt], "seed": seed, "status": "done",
+                         "files": [{"file": file, "role": "view", "prompt": prompt, "view": 0}]})  # fmt: skip
+    record = {"version": 2, "app": "ambiguous_image", "options": {}, "model": {"family": "tiny", "sources": {}},
+              "sessions": [], "pictures": pictures}  # fmt: skip
+    (folder / "run.json").write_text(json.dumps(record))
+    (folder / "eval_details.json").write_text(json.dumps({"clip": clip, "pictures": rows}))
+    return folder
+
+
+FIRST = {("a", 1): 0.5, ("a", 2): 0.7, ("b", 1): 0.3, ("c", 1): 0.9}
+SECOND = {("a", 1): 0.6, ("a", 2): 0.7, ("b", 1): 0.5, ("d", 1): 0.1}
+
+
+def test_means_and_errors_are_over_what_all_folders_have(tmp_path: Path) -> None:
+    one, other = compare([scored(tmp_path / "1", FIRST), scored(tmp_path / "2", SECOND)])
+    assert one.count == other.count == 3
+    assert one.score == pytest.approx(0.5) and other.score == pytest.approx(0.6)
+    assert one.error == pytest.approx(np.std([0.5, 0.7, 0.3], ddof=1) / 3**0.5)
+    assert (one.difference, one.difference_error) == (0, 0)
+    assert other.difference == pytest.approx(0.1)
+    assert other.difference_error == pytest.approx(np.std([0.1, 0.0, 0.2], ddof=1) / 3**0.5)
+
+
+def test_the_table_names_every_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [scored(tmp_path / "1", FIRST), scored(tmp_path / "2", SECOND)]
+    assert evaluation.main(["--compare", *map(str, folders)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines[1:3]] == list(map(str, folders))
+    assert "+0.1000" in lines[2] and "3 prompts and seeds" in lines[3]
+
+
+@pytest.mark.parametrize("case", ["not scored", "another model", "nothing in common", "damaged", "not alone"])
+def test_what_cannot_be_compared_is_told(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = scored(tmp_path / "2", {("z", 1): 0.5} if case == "nothing in common" else SECOND,
+                   {**CLIP, "sha256": "1"} if case == "another model" else CLIP)  # fmt: skip
+    if case == "not scored":
+        (other / "eval_details.json").unlink()
+    if case == "damaged":
+        (other / "eval_details.json").write_text('{"clip": [], "pictures": 3}')
+    extra = ["--app", "wide_image"] if case == "not alone" else []
+    with pytest.raises(SystemExit) as ending:
+        evaluation.main(["--compare", str(scored(tmp_path / "1", FIRST)), str(other), *extra])
+    error = capsys.readouterr().err
+    assert ending.value.code == 2 and error.count("\n") == 1 and error.startswith("eval.py: error: ")
+
+
+def test_one_picture_has_no_error(tmp_path: Path) -> None:
+    (row,) = compare([scored(tmp_path / "1", {("a", 1): 0.5})])
+    assert row.score == 0.5 and np.isnan(row.error)
+
+
+def test_no_folder_at_all_is_no_comparison() -> None:
+    with pytest.raises(UserError, match="--fdir1"):
+        evaluation.evaluate(evaluation.make_parser().parse_args([]))

@@ -1,0 +1,103 @@
+"""Folders side by side: means with standard errors over the prompts and seeds that all of them have."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.files import is_file
+from utils.run.run_record import FILE, read_record
+from utils.scoring.clip_score import mean_by_prompt
+
+DETAILS = "eval_details.json"
+Key = tuple[str, int | None]  # prompt and seed; None where no run.json knows it
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One folder of a comparison.
+
+    Attributes:
+        folder: as given.
+        count: how many prompts and seeds all folders have.
+        score, error: mean over these, and its standard error (NaN of one).
+        difference, difference_error: to the first folder, prompt by prompt and seed by seed.
+    """
+
+    folder: str
+    count: int
+    score: float
+    error: float
+    difference: float
+    difference_error: float
+
+
+def compare(folders: Sequence[Path]) -> list[Compared]:
+    """Compare folders that ``eval.py`` has scored.
+
+    Raises:
+        UserError: one that is not scored, that another model scored, or nothing that all of them have.
+    """
+    details = [_read_details(folder) for folder in folders]
+    models = {str(one["clip"]["sha256"]): str(one["clip"]["model"]) for one in details}
+    if len(models) > 1:
+        raise UserError(
+            f"the folders were scored by different models ({', '.join(models.values())}): score them alike."
+        )
+    scores = [_scores(folder, one) for folder, one in zip(folders, details, strict=True)]
+    common = sorted(set.intersection(*(set(one) for one in scores)), key=str)
+    if not common:
+        raise UserError("the folders have no prompt and seed in common: compare pictures of the same ones.")
+    values = np.array([[one[key] for key in common] for one in scores])
+    return [
+        Compared(str(folder), len(common), *_mean(row), *_mean(row - values[0]))
+        for folder, row in zip(folders, values, strict=True)
+    ]
+
+
+def table(rows: Sequence[Compared]) -> list[str]:
+    """Return a comparison as lines of text."""
+    lines = [f"{'score':>7}  {'+-':>6}  {'to the first':>12}  {'+-':>6}  folder"]
+    lines += [
+        f"{row.score:7.4f}  {row.error:6.4f}  {row.difference:+12.4f}  {row.difference_error:6.4f}  {row.folder}"
+        for row in rows
+    ]
+    return [*lines, f"over the {rows[0].count} prompts and seeds that all folders have; +- is one standard error"]
+
+
+def _mean(values: np.ndarray) -> tuple[float, float]:
+    """Return the mean of ``[N]`` values and its standard error."""
+    error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return float(values.mean()), float(error)
+
+
+def _scores(folder: Path, details: Mapping[str, Any]) -> dict[Key, float]:
+    """Return the mean score of a folder's pictures by prompt and seed."""
+    seeds: dict[str, int] = {}
+    if is_file(folder / FILE):
+        record = read_record(folder / FILE, "mend it, or remove it")
+        seeds = {entry["file"]: picture["seed"] for picture in record["pictures"] for entry in picture["files"]}
+    keys: list[Key] = [(row["prompt"], seeds.get(row["file"])) for row in details["pictures"]]
+    return mean_by_prompt(keys, [row["score"] for row in details["pictures"]])
+
+
+def _read_details(folder: Path) -> dict[str, Any]:
+    """Read what ``eval.py`` wrote into a folder."""
+    if not is_file(folder / DETAILS):
+        raise UserError(f"{folder} holds no {DETAILS}: score it first (eval.py --fdir1 {folder} --app APP).")
+    try:
+        details = json.loads((folder / DETAILS).read_text(encoding="utf-8"))
+        _ = details["clip"]["sha256"], details["clip"]["model"]
+        rows = [(row["prompt"], row["file"], float(row["score"])) for row in details["pictures"]]
+        if not all(isinstance(text, str) for prompt, file, _ in rows for text in (prompt, file)):
+            raise TypeError("prompts and files must be texts")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(
+            f"{folder / DETAILS} cannot be read ({type(error).__name__}): score the folder again."
+        ) from error
+    return details
