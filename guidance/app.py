@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from guidance.shared_options import SharedOptions, check_shared, derive_shared, typed_weights, weights_of
-from utils.prompts import FileEntry, PictureRequest
+from utils.errors import UserError
+from utils.prompts import NEGATIVE, FileEntry, PictureRequest, quote
 
 if TYPE_CHECKING:
     import torch
@@ -126,7 +127,17 @@ class App(ABC):
         return dict.fromkeys(weights_of(options, self.options), options.num_inference_steps)
 
     def fit_request(self, options: SharedOptions, request: PictureRequest) -> PictureRequest:
-        """Complete a request with what the options say, and check it against them."""
+        """Complete a request with what the options say, and check it against them.
+
+        Raises:
+            UserError: a request that does not fit them.
+        """
+        negative = request.inputs.get(NEGATIVE)
+        if negative and options.guidance_scale == 1:
+            raise UserError(
+                f"the negative prompt {quote(negative)} is what guidance leads away from, --guidance_scale 1 has none: "
+                "leave one of them out."
+            )
         return request
 
     # ------------------------------------------------------------------------------ what comes out

@@ -57,10 +57,14 @@ def _unknown(app: App, word: str) -> str:
         return f"{word!r} belongs to no option: put texts with spaces in quotation marks, or see --help."
     if name in OF_THE_SKELETON:
         return f"{option} of the course's skeleton does nothing here: {OF_THE_SKELETON[name]}; leave it out."
+    own = options_of(app.options)
+    if name in own:
+        meant = f"leave out --{name}." if option.startswith("--no-") else f"did you mean --{name}?"
+        return f"{option} is not known: {meant}"
     owners = [other for other in APPS if name in options_of(get_app(other).options)]
     if owners:
         return f"{option} does not belong to --app {app.name}, but to {', '.join(owners)}: see --help for its options."
-    near = difflib.get_close_matches(name, options_of(app.options), n=1)
+    near = difflib.get_close_matches(name, own, n=1)
     return f"{option} is not known: {f'did you mean --{near[0]}?' if near else 'see --help for all options.'}"
 
 

@@ -12,7 +12,7 @@ from guidance.shared_options import SharedOptions, typed_weights, warn_of_cases,
 from utils.errors import UserError
 from utils.models.model_source import open_source
 from utils.options import Given
-from utils.prompts import FileEntry, PictureRequest, unknown_words
+from utils.prompts import FileEntry, PictureRequest, check_prompt, unknown_words
 from utils.scoring.clip_files import DEFAULT_REPOSITORY, TINY, WEIGHT_FILES, ClipSource, find_clip
 
 if TYPE_CHECKING:
@@ -224,16 +224,24 @@ class Pipeline:
 
     def request(self, prompts: str | Sequence[str], negative_prompt: str | None = None) -> PictureRequest:
         """Return one picture to make; words that an embedded model does not know are warned of."""
-        plan = self.plan
-        given = plan.given if negative_prompt is None else plan.given.filled(negative_prompt=negative_prompt)
-        request = plan.app.request(given, [prompts] if isinstance(prompts, str) else list(prompts))
-        request = plan.app.fit_request(plan.options, request)
+        plan, given = self.plan, self.plan.given
+        if negative_prompt is not None:
+            given = given.filled(negative_prompt=self._checked("negative_prompt", negative_prompt))
+            check_prompt(negative_prompt)
+        texts = [prompts] if isinstance(prompts, str) else prompts
+        if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+            raise UserError(f"prompts {prompts!r} are of the wrong kind: give a text, or a list of texts.")
+        request = plan.app.fit_request(plan.options, plan.app.request(given, texts))
         for sentence in plan.unknown_words([request]):
             warnings.warn(sentence, stacklevel=3)
         return request
 
     def _seed(self, seed: int | None) -> int:
-        return self.plan.options.seed if seed is None else Given(self.plan.app.options, {"seed": seed}).seed
+        return self.plan.options.seed if seed is None else self._checked("seed", seed)
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """Return the value of an option, checked by itself."""
+        return getattr(Given(self.plan.app.options, {name: value}), name)
 
     def prepare(self, requests: Sequence[PictureRequest]) -> None:
         """Load weights and encode all prompts of some pictures; what is there already is not done again.

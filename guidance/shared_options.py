@@ -204,9 +204,6 @@ def check_shared(given: Given, weights: list[str]) -> None:
         raise UserError("--keep_best chooses among samples, --num_samples 1 makes one: give 2 or more.")
     if given.tag is not None and (Path(given.tag).name != given.tag or given.tag == ".."):
         raise UserError(f"--tag {given.tag!r} must be a plain folder name: use --save_top_dir for where it lies.")
-    if given.guidance_scale == 1 and given.negative_prompt is not None:
-        raise UserError("--negative_prompt is what guidance leads away from, --guidance_scale 1 has none: "
-                        "give one of them.")  # fmt: skip
 
 
 def _check_model(given: Given, weights: list[str]) -> None:

@@ -142,8 +142,9 @@ class Case:
 
     @property
     def averages_eps(self) -> bool:
-        """True if what Tweedie's formula takes as noise was averaged over the views."""
-        return any(tweedie.parts[1].name != "e" for tweedie in self.formula.find("T"))
+        """True if what Tweedie's formula takes as noise was averaged over views with states of their own."""
+        averaged = [tweedie.parts[1] for tweedie in self.formula.find("T") if tweedie.parts[1].name != "e"]
+        return any(eps.find("x") for eps in averaged)
 
     @property
     def keeps_noise_apart(self) -> bool:

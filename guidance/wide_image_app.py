@@ -143,6 +143,7 @@ class WideImageApp(App):
         return {"panorama_height": height, "panorama_width": width, "window_stride": stride}
 
     def fit_request(self, options: WideImageOptions, request: PictureRequest) -> PictureRequest:
+        request = super().fit_request(options, request)
         height, width = options.panorama_height, options.panorama_width
         positions = request.inputs.get("eval_pos")
         positions = strip_positions(height, width) if positions is None else list(positions)

@@ -299,6 +299,14 @@ def test_every_view_has_its_own_prompt_and_the_null_half_comes_first() -> None:
         assert torch.equal(call.x_t[:2], call.x_t[2:])
 
 
+def test_a_negative_prompt_takes_the_place_of_the_empty_one_in_both_stages() -> None:
+    model = ambiguous_model(pixel_stages(), num_inference_steps=1)
+    last_state(model.generate(asking("b", "a", negative_prompt="c"), 5))
+    for stage in model.stages:
+        (call,) = stage.denoiser.unet.calls
+        assert torch.equal(call.text, torch.cat([EMBEDDINGS[name] for name in ("c", "c", "b", "a")]))
+
+
 def test_guidance_one_asks_half_as_much() -> None:
     sizes = {}
     for scale in (1.0, 2.0):
@@ -318,6 +326,18 @@ def test_each_stage_thresholds_as_its_own_scheduler_says() -> None:
         assert state.x0s.abs().max() <= 1
         limits.append(model.stage.threshold)
     assert limits == [(0.95, 1.5)] * 2 + [(0.95, 1.0)] * 2
+
+
+@pytest.mark.parametrize("said", [{"thresholding": False}, {"thresholding": None}, {}])
+def test_a_scheduler_that_asks_for_no_thresholding_gets_none(said: dict) -> None:
+    stages = pixel_stages()
+    for stage in stages:
+        del stage.denoiser.scheduler_config["thresholding"]
+        stage.denoiser.scheduler_config |= said
+        assert stage.threshold is None
+    states = ambiguous_model(stages, num_inference_steps=2).generate(asking("a", "b"), 5)
+    bare = ambiguous_model(pixel_stages(), num_inference_steps=2, **BARE).generate(asking("a", "b"), 5)
+    assert all(torch.equal(one.x0s, other.x0s) for one, other in zip(states, bare, strict=True))
 
 
 def test_without_thresholding_x0_is_free() -> None:

@@ -172,6 +172,16 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(
     assert runs.contents(folder) == reference
 
 
+def test_a_way_to_synchronise_that_cannot_work_is_warned_of(
+    if_stage_1_folder: Path, if_stage_2_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = runs.ambiguous(if_stage_1_folder, if_stage_2_folder, tmp_path, "--sync", "eps", "--num_inference_steps", 1)
+    warning = "Warning: case 1 averages eps, but the views start from noise of their own"
+    for extra, told in (([], True), (["--initialize_xt_from_zt", "--tag", "shared"], False)):
+        assert main.main([*argv, *extra]) == 0
+        assert (warning in capsys.readouterr().out) == told
+
+
 def test_odd_prompts_get_safe_names_that_run_json_maps_back(
     sd_folder: Path, tmp_path: Path, fast_wide: list[str]
 ) -> None:
@@ -198,6 +208,47 @@ def test_a_long_prompt_on_the_command_line(
     (picture,) = runs.run_json(tmp_path / "t")["pictures"]
     assert [entry.get("prompt") for entry in picture["files"]] == [*prompts, None]
     assert all((tmp_path / "t" / entry["file"]).exists() for entry in picture["files"])
+
+
+# ---------------------------------------------------------------------------------------------- negative prompts
+
+
+def test_a_negative_prompt_is_part_of_what_a_picture_is(
+    sd_folder: Path, tmp_path: Path, fast_wide: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another one, or none, is another picture of the same folder; the same one is there already."""
+    argv = runs.wide(sd_folder, tmp_path, "--prompt", "a", "--panorama_width", 64, "--eval_pos", 0)
+    given = ([], ["--negative_prompt", "haze"], ["--negative_prompt", "blur"])
+    for extra in given:
+        assert main.main([*argv, *extra]) == 0
+    before = times(tmp_path / "t")
+    capsys.readouterr()
+    for extra in given:
+        assert main.main([*argv, *extra]) == 0
+        assert "0 of 1 pictures to make" in capsys.readouterr().out
+    assert times(tmp_path / "t") == before
+    pictures = runs.run_json(tmp_path / "t")["pictures"]
+    assert [picture.get("negative_prompt") for picture in pictures] == [None, "haze", "blur"]
+    assert "negative_prompt" not in runs.run_json(tmp_path / "t")["options"]
+    strips = [(tmp_path / "t" / picture["files"][0]["file"]).read_bytes() for picture in pictures]
+    assert len(set(strips)) == 3
+
+
+def test_entries_of_a_file_may_have_a_negative_prompt_of_their_own(
+    sd_folder: Path, tmp_path: Path, fast_wide: list[str]
+) -> None:
+    entries = {"own": {"prompt": "a", "negative_prompt": "blur"}, "given": {"prompt": "a"}}
+    (tmp_path / "p.json").write_text(json.dumps(entries))
+    argv = runs.wide(sd_folder, tmp_path / "file", "--panorama_width", 64, "--prompts_file", tmp_path / "p.json")
+    assert main.main([*argv, "--negative_prompt", "haze"]) == 0
+    made = runs.run_json(tmp_path / "file" / "t")["pictures"]
+    assert [picture["negative_prompt"] for picture in made] == ["blur", "haze"]
+    for picture in made:
+        negative = picture["negative_prompt"]
+        argv = runs.wide(sd_folder, tmp_path / negative, "--panorama_width", 64, "--prompt", "a")
+        assert main.main([*argv, "--negative_prompt", negative]) == 0
+        alone = (tmp_path / negative / "t" / "a.png").read_bytes()
+        assert (tmp_path / "file" / "t" / picture["files"][0]["file"]).read_bytes() == alone
 
 
 # ---------------------------------------------------------------------------------------------- refusals of a folder

@@ -180,6 +180,29 @@ def test_embeddings_are_those_of_stable_diffusion(sd_folder: Path) -> None:
 # ---------------------------------------------------------------------------------------------- T5
 
 
+def test_the_cache_knows_negative_prompts(
+    if_stage_1_folder: Path, if_stage_2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there is not encoded again, what is new is encoded alone."""
+    encoded, embed = [], T5Text._embed
+
+    def counting(encoder: T5Text, prompt: str, *networks: Any) -> torch.Tensor:
+        encoded.append(prompt)
+        return embed(encoder, prompt, *networks)
+
+    monkeypatch.setattr(T5Text, "_embed", counting)
+    given = ("--num_inference_steps", 1, "--style", "x", "--prompts", "a", "b")
+    argv = runs.ambiguous(if_stage_1_folder, if_stage_2_folder, tmp_path, *given)
+    for negative, new in (("haze", ["", "x a", "x b", "haze"]), ("blur", ["blur"]), ("haze", []), (None, [])):
+        encoded.clear()
+        tag = f"{negative}-{len(new)}"
+        assert main.main([*argv, "--tag", tag, *([] if negative is None else ["--negative_prompt", negative])]) == 0
+        assert encoded == new
+    assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 5
+    first, again = (runs.contents(tmp_path / tag) for tag in ("haze-4", "haze-0"))
+    assert first == again and first != runs.contents(tmp_path / "blur-1")
+
+
 @pytest.fixture
 def encoder_loads(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref]:
     """Weak references to every text encoder that is loaded."""

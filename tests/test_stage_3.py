@@ -179,6 +179,16 @@ def test_steps_and_guidance_are_those_of_stage_1(upscaler: LatentUpscaler) -> No
     assert states[0].model.stage.guidance_scale == GUIDANCE
 
 
+def test_a_negative_prompt_is_told_in_the_words_of_its_own_encoder(upscaler: LatentUpscaler) -> None:
+    told: list[torch.Tensor] = []
+    hook = upscaler.denoiser.unet.register_forward_pre_hook(
+        lambda _, inputs, named: told.append(named["encoder_hidden_states"]), with_kwargs=True
+    )
+    last(model_with(upscaler, num_inference_steps=1).generate(asking(*PROMPTS, negative_prompt="a"), SEED))
+    hook.remove()
+    assert torch.equal(told[-1], torch.cat([upscaler.embeddings[prompt] for prompt in ("a", "a", *PROMPTS)]))
+
+
 # ---------------------------------------------------------------------------------------------- each view by itself
 
 

@@ -1,5 +1,6 @@
 """All 60 cases against their formulas, written out by hand, on maps that lose, bend and mask; and who equals whom."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
@@ -12,7 +13,16 @@ from guidance.networks.denoisers import Conditioning, Denoiser
 from guidance.schedule import posterior_variance
 from guidance.shared_options import warn_of_cases
 from guidance.synchronization import ALONE, get_case
-from tests.analytic import CPU, SD_SCHEDULER, FakeUNet, nonlinear_answer, open_stage, text_of, wide_options
+from tests.analytic import (
+    CPU,
+    SD_SCHEDULER,
+    FakeUNet,
+    ambiguous_options,
+    nonlinear_answer,
+    open_stage,
+    text_of,
+    wide_options,
+)
 
 F64 = torch.float64
 TIMESTEP, STEPS = 501, 10
@@ -316,6 +326,17 @@ def test_noise_of_the_views_is_drawn_for_each() -> None:
     expected = model.one_step_process({"xts": states["xts"]}, first, *tables, noise=drawn)["x_t_1"]
     state = next(model.denoise({"xts": states["xts"]}, torch.Generator().manual_seed(3)))
     assert (state.x_t_1 - expected).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("number", CASES)
+def test_averaging_eps_of_views_that_start_apart_is_warned_of(number: int) -> None:
+    """Their noises have nothing in common; where the canvas goes from step to step, views always share theirs."""
+    averages = re.search(r"[gAJ]\(e\([xh]", FORMULA[number]) is not None
+    for shared in (True,) if get_case(number).canonical else (False, True):
+        said = warn_of_cases(ambiguous_options(case_num=number, initialize_xt_from_zt=shared))
+        warned = [sentence for sentence in said if "--initialize_xt_from_zt" in sentence]
+        assert len(warned) == (averages and not shared)
+        assert all(f"case {number} averages eps" in sentence and "expect noise" in sentence for sentence in warned)
 
 
 @pytest.mark.parametrize("number", CASES)

@@ -433,6 +433,13 @@ def test_what_is_no_number_ends_a_picture(culprit: str, sync: str, bad: float) -
             show()
 
 
+def test_a_negative_prompt_takes_the_place_of_the_empty_one() -> None:
+    model = wide_model(FakeUNet(nonlinear_answer(4)), (8, 20), window_stride=6, num_inference_steps=1)
+    last_state(model.generate(asking("b", negative_prompt="c"), 1))
+    (call,) = model.stage.denoiser.unet.calls
+    assert torch.equal(call.text, torch.cat([EMBEDDINGS["c"]] * 3 + [EMBEDDINGS["b"]] * 3))
+
+
 def test_prompts_decide_what_networks_are_told() -> None:
     model = wide_model(FakeUNet(nonlinear_answer(4)), (8, 20), window_stride=6, num_inference_steps=1)
     generate(1, "b", model)

@@ -163,6 +163,9 @@ def _check(options_class: type, name: str, value: Any) -> None:
     if is_list and not isinstance(value, (list, tuple)):
         raise UserError(f"--{name} {value!r} is no list: give a list of {KINDS[kind]} each.")
     values: list[Any] = list(value) if is_list else [value]
+    if is_list and len(values) != said.nargs and (not values or said.nargs != "+"):
+        wanted = "one or more" if said.nargs == "+" else said.nargs
+        raise UserError(f"--{name} has {len(values)} values: give {wanted}.")
     for one in values:
         if not _is_kind(one, kind):
             raise UserError(f"--{name} {one!r} is of the wrong kind: give {KINDS[kind]}.")
