@@ -226,7 +226,7 @@ def test_what_does_not_fit_is_told_in_one_sentence(name: str, photograph: str) -
 
 @pytest.mark.parametrize("reduction", ["sum", "alternate"])
 def test_windows_are_not_summed(reduction: str) -> None:
-    with pytest.raises(UserError, match=f"--reduction {reduction}"):
+    with pytest.raises(UserError, match=f"--reduction .{reduction}. is not known: give one of mean, weighted"):
         typed(["--app", "wide_image", "--reduction", reduction])
 
 
