@@ -86,13 +86,7 @@ def test_an_interrupt_while_modules_load_is_one_line(script: str, tmp_path: Path
     (tmp_path / "filelock.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(60)\n")
     env = os.environ | {"PYTHONPATH": str(tmp_path)}
     process = subprocess.Popen(
-        [sys.executable, script, "--help"],
-        cwd=ROOT,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's background jobs ignore
+        [sys.executable, script, "--help"], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None and process.stdout.readline() == "loading\n"
     process.send_signal(signal.SIGINT)
