@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ TINY = [
 
 def run(argv: list[str], stdout: int) -> tuple[int, str]:
     """Run a script; return its exit code and what it says on stderr."""
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": ""}  # what a broken stream still holds comes last
     done = subprocess.run(
         [sys.executable, *argv], cwd=ROOT, env=env, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
     )
@@ -81,6 +82,15 @@ def test_streams_that_are_closed_or_missing_are_left_alone(
         complain("lost")
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Processes that are started hear Ctrl-C, even where these tests, as a background job, do not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("script", ["main.py", "eval.py"])
 def test_an_interrupt_while_modules_load_is_one_line(script: str, tmp_path: Path) -> None:
     (tmp_path / "filelock.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(60)\n")
