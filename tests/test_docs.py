@@ -102,6 +102,12 @@ def options_of_scripts() -> set[str]:
     return {one.value for args in named for one in args if isinstance(one, ast.Constant) and "--" in str(one.value)}
 
 
+def test_every_benchmark_is_explained() -> None:
+    page = read(ROOT / "docs" / "benchmarks.md")
+    scripts = [path for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in read(path)]
+    assert len(scripts) > 5 and [path.name for path in scripts if f"`{path.name}`" not in page] == []
+
+
 def test_every_option_of_main_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     explained = set(OPTION.findall(read(ROOT / "docs" / "options.md")))
     assert options_of_main(capsys) - explained == set()
