@@ -233,7 +233,7 @@ class BaseModel(ABC):
             timestep: of the schedule; one for all views, or ``[N]``.
             noise: standard normal ``[N, C, h, w]``, scaled here by ``options.eta``; needed where eta is above 0.
         """
-        index, schedule = torch.as_tensor(timestep).long().cpu(), self.stage.schedule
+        index, schedule = timestep if isinstance(timestep, int) else timestep.long().cpu(), self.stage.schedule
         abar, abar_prev = schedule.alphas_cumprod[index], schedule.alphas_cumprod_prev[index]
         variance = self.options.eta**2 * posterior_variance(abar, abar_prev)
         of_xt, of_x0 = STEP_COEFFICIENTS[self.options.sampling_method](abar, abar_prev, variance)

@@ -142,7 +142,7 @@ def at_timestep(values: torch.Tensor | float, timestep: torch.Tensor | int, like
     """
     table = values if isinstance(values, torch.Tensor) else torch.tensor(values, dtype=torch.float64)
     if table.ndim:
-        table = table[torch.as_tensor(timestep, device=table.device).long()]
+        table = table[timestep if isinstance(timestep, int) else timestep.to(table.device).long()]
     return per_picture(table, like)
 
 

@@ -59,12 +59,15 @@ SYNCS = ("x0", "eps", "xt", "none")
 SPACES = ("instance", "canonical")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Term:
-    """A formula or a part of one: ``name`` applied to ``parts``; equal terms have equal values within a step."""
+    """A formula or a part of one: ``name`` applied to ``parts``; it has one value within a step.
+
+    All are made by :func:`make_term`: equal ones are one object, so that a step finds values without comparing.
+    """
 
     name: str
-    parts: tuple["Term", ...] = ()
+    parts: tuple["Term", ...]
 
     @functools.cached_property
     def canonical(self) -> bool:
@@ -76,9 +79,9 @@ class Term:
         """The value on the canvas that this one is, or shows; None where the views are apart."""
         match self.name:
             case "A":
-                return Term("g", self.parts)
+                return make_term("g", *self.parts)
             case "J":
-                return Term("m", (Term("g", self.parts[:1]), self.parts[1]))
+                return make_term("m", make_term("g", self.parts[0]), self.parts[1])
             case "f":
                 return self.parts[0]
         return self if self.canonical else None
@@ -86,6 +89,12 @@ class Term:
     def find(self, name: str) -> "list[Term]":
         """Return every part of that name, itself too, outer ones first."""
         return [*([self] if self.name == name else []), *(found for part in self.parts for found in part.find(name))]
+
+
+@functools.cache
+def make_term(name: str, *parts: Term) -> Term:
+    """Return ``name`` applied to ``parts``, the same object every time."""
+    return Term(name, parts)
 
 
 def parse(formula: str) -> Term:
@@ -101,7 +110,7 @@ def _read(tokens: list[str]) -> Term:
     if tokens and tokens[0] == "(":
         while tokens.pop(0) != ")":  # an opening parenthesis or a comma precedes every part
             parts.append(_read(tokens))
-    return Term(name, tuple(parts))
+    return make_term(name, *parts)
 
 
 @dataclass(frozen=True)
@@ -134,6 +143,11 @@ class Case:
         """How often the network sees every view in one step."""
         terms = [self.formula, *([] if self.beside is None else [self.beside])]
         return len({call for term in terms for call in term.find("e")})
+
+    @functools.cached_property
+    def clean(self) -> Term:
+        """The clean estimate towards which the step goes."""
+        return self.formula.find("S")[0].parts[1]
 
     @property
     def steps_on_canvas(self) -> bool:
@@ -205,13 +219,12 @@ class Evaluation:
             The clean estimate that the step took, ``x0s`` of the views or ``z0s`` of the canvas; also ``z0s`` where
             the views see it; and the states after the step, ``x_t_1``, ``z_t_1``, or both.
         """
-        self.values = {Term(name[0]): state for name, state in states.items()}
+        self.values = {make_term(name[0]): state for name, state in states.items()}
         out = {} if case.beside is None else {_state(case.beside): self.value(case.beside)}
         out[_state(case.formula)] = self.value(case.formula)
-        clean = case.formula.find("S")[0].parts[1]
-        out["z0s" if clean.canonical else "x0s"] = self.value(clean)
-        if clean.on_canvas is not None:
-            out["z0s"] = self.value(clean.on_canvas)
+        out["z0s" if case.clean.canonical else "x0s"] = self.value(case.clean)
+        if case.clean.on_canvas is not None:
+            out["z0s"] = self.value(case.clean.on_canvas)
         return out
 
     def value(self, term: Term) -> "torch.Tensor":
