@@ -19,7 +19,7 @@ PAGES = sorted(
     for folder in (ROOT, *(ROOT / name for name in ("docs", "data", "training", "benchmarks", "results")))
     for path in (folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
 )
-README = ROOT / "README.md"
+README, EVAL = ROOT / "README.md", ROOT / "eval.py"
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9_-]*")
@@ -94,9 +94,8 @@ def options_of_main(capsys: pytest.CaptureFixture[str]) -> set[str]:
     return set(OPTION.findall(capsys.readouterr().out)) - {"--help"}
 
 
-def options_of_scripts() -> set[str]:
-    """All that ``add_argument`` is given, outside of ``main.py``."""
-    scripts = [ROOT / "eval.py", *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "training").rglob("*.py")]
+def options_of_scripts(*scripts: Path) -> set[str]:
+    """All that their ``add_argument`` is given."""
     calls = (node for script in scripts for node in ast.walk(ast.parse(read(script))) if isinstance(node, ast.Call))
     named = (call.args for call in calls if getattr(call.func, "attr", "") == "add_argument")
     return {one.value for args in named for one in args if isinstance(one, ast.Constant) and "--" in str(one.value)}
@@ -108,14 +107,15 @@ def test_every_benchmark_is_explained() -> None:
     assert len(scripts) > 5 and [path.name for path in scripts if f"`{path.name}`" not in page] == []
 
 
-def test_every_option_of_main_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     explained = set(OPTION.findall(read(ROOT / "docs" / "options.md")))
-    assert options_of_main(capsys) - explained == set()
+    assert (options_of_main(capsys) | options_of_scripts(EVAL)) - explained == set()
 
 
 @every_page
 def test_options_that_a_page_names_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    known = options_of_main(capsys) | options_of_scripts() | OTHER_PROGRAMS | {"--help"}
+    scripts = [EVAL, *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "training").rglob("*.py")]
+    known = options_of_main(capsys) | options_of_scripts(*scripts) | OTHER_PROGRAMS | {"--help"}
     named = {option for span in code_spans(page) for option in OPTION.findall(span)}
     assert named - known == set()
 
