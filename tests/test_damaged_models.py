@@ -4,6 +4,7 @@ A damage is a function from the bytes of a file to those that take their place, 
 """
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -322,6 +323,23 @@ def test_weights_that_do_not_suit_their_configuration(
     assert not list((tmp_path / "out").rglob("*.png"))
     cached = list((tmp_path / "cache").rglob("*.safetensors"))
     assert cached == [] or file.split("/", maxsplit=1)[0] != "text_encoder" or layout == "upscaler"
+
+
+@pytest.mark.parametrize("file", [UNET_WEIGHTS, TEXT_WEIGHTS])
+def test_libraries_say_nothing_beside_the_sentence(
+    file: str, folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = damaged(folders["sd"], tmp_path / "m", file, on_tensors(drop_last))
+    told, handler = [], logging.Handler()
+    handler.emit = told.append
+    for library in ("diffusers", "transformers"):
+        logging.getLogger(library).addHandler(handler)
+    try:
+        runs.refused(capsys, argv("sd", folder, folders, tmp_path / "out"))
+    finally:
+        for library in ("diffusers", "transformers"):
+            logging.getLogger(library).removeHandler(handler)
+    assert told == []
 
 
 # ---------------------------------------------------------------------------------------------- what is no damage
