@@ -36,7 +36,7 @@ def views_movie(
         UserError: names that are none of views, a permutation file that is not there, a file that is of no view.
         ValueError: a picture that cannot be read.
     """
-    views = _build(names, rotate_angle, permutations)
+    views = get_views(with_paths(names, permutations), rotate_angle)
     shown = [entry for entry in files if entry["role"] == "view"]
     for entry in shown:
         if entry.get("view") not in range(len(views)) or "prompt" not in entry:
@@ -64,16 +64,6 @@ def canonical_picture(folder: Path, files: Sequence[FileEntry], views: Sequence[
     best = min(shown, key=lambda entry: (not _rests(views[entry["view"]]), views[entry["view"]].kind != "orthogonal"))
     picture, view = decode(folder / best["file"]), views[best["view"]]
     return picture if _rests(view) else from_tensor(view.inverse_view(to_tensor(picture)))
-
-
-def _build(names: Sequence[str], rotate_angle: float | None, permutations: Mapping[str, str]) -> list["BaseView"]:
-    try:
-        return get_views(with_paths(names, permutations), rotate_angle)
-    except UserError:
-        raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"run.json is damaged, its views are none ({reason}): mend it.") from error
 
 
 def _rests(view: "BaseView") -> bool:
