@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import os
 import re
 import shutil
 import subprocess
@@ -195,8 +196,9 @@ def test_letters_read_by_eye_are_counted_right() -> None:
 
 
 def run_make(*argv: str) -> subprocess.CompletedProcess[str]:
-    """What make would do, without doing it."""
-    return subprocess.run(["make", "-n", *argv], cwd=ROOT, capture_output=True, text=True, check=False)
+    """What make would do, without doing it; the tests themselves may have been started by make."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
+    return subprocess.run(["make", "-n", *argv], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
