@@ -11,6 +11,7 @@ from PIL import Image
 
 import main
 from guidance import load_pipeline
+from guidance.networks.text_encoders import ClipText
 from guidance.pipeline import Output, Pipeline
 from tests import runs
 
@@ -115,14 +116,16 @@ def test_steps_and_previews(wide: Load, pair: Load, capfd: pytest.CaptureFixture
     assert capfd.readouterr() == ("", "")
 
 
-def test_weights_load_at_the_first_picture_and_once(
-    sd_folder: Path, wide: Load, fast_wide: list[str], capfd: pytest.CaptureFixture[str]
+def test_networks_load_at_the_first_picture_and_once_the_text_encoder_for_new_prompts(
+    sd_folder: Path, wide: Load, fast_wide: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    encoders, load = [], ClipText._load
+    monkeypatch.setattr(ClipText, "_load", lambda encoder: encoders.append(encoder) or load(encoder))
     pipe = wide()
     assert fast_wide == []
-    for prompt in ("a", "b"):
+    for prompt, expected in (("new a", 1), ("new b", 2), ("new a", 2), ("new b", 2)):
         pipe(prompt)
-    assert fast_wide == [str(sd_folder)]
+        assert fast_wide == [str(sd_folder)] and len(encoders) == expected
 
 
 # ---------------------------------------------------------------------------------------------- what is wrong
