@@ -1,9 +1,9 @@
 """One step against that of another revision: ``python benchmarks/bench_step.py --against REVISION``.
 
-``one_step_process`` of this checkout and of a revision, each in a process of its own, in turns: with a network that
-costs next to nothing, on the default strip of Stable Diffusion (41 windows) and on two turned views of 64x64 pixels.
-The other revision is checked out into a temporary folder. Best on an idle machine. Writes ``bench_step.json`` and
-``.md`` into ``benchmarks/results``.
+``one_step_process`` of this checkout and of a revision, each in a process of its own with one thread, in turns: with a
+network that costs next to nothing, on the default strip of Stable Diffusion (41 windows) and on two turned views of
+64x64 pixels. Times are the processor's, which other processes hardly disturb. The other revision is checked out into a
+temporary folder. Writes ``bench_step.json`` and ``.md`` into ``benchmarks/results``.
 """
 
 import argparse
@@ -47,7 +47,7 @@ class Worker:
         self.settings: list[str] = self._answer()
 
     def seconds(self, setting: str, steps: int) -> float:
-        """Return how long so many steps of a setting take."""
+        """Return how long the processor takes over so many steps of a setting."""
         self.process.stdin.write(json.dumps([setting, steps]) + "\n")
         self.process.stdin.flush()
         return self._answer()

@@ -1,9 +1,9 @@
 """The steps of one checkout, timed on demand: ``python benchmarks/step_worker.py CHECKOUT``, see ``bench_step.py``.
 
-Every line read is a setting and a number of steps, as JSON; the answer is a line with the seconds of all these steps.
-The code of two revisions is timed by this one file, so it knows how models were set up before ``guidance/app.py`` was
-there, too. The network answers zeros, so that next to nothing but the step itself counts; x0 is not clipped, guidance
-is off.
+Every line read is a setting and a number of steps, as JSON; the answer is a line with the processor's seconds for all
+these steps. One file times the code of both revisions, so it also knows how models were set up before
+``guidance/app.py`` was there. The network answers zeros, so that next to nothing but the step itself counts; x0 is not
+clipped, guidance is off.
 """
 
 import importlib.util
@@ -99,7 +99,7 @@ class Steps:
 
     @torch.inference_mode()
     def seconds(self, count: int) -> float:
-        """Return how long so many steps take."""
+        """Return how long the processor takes over so many steps."""
         started = time.process_time()
         for index in range(count):
             timestep = self.timesteps[index % len(self.timesteps)]

@@ -18,6 +18,7 @@ from benchmarks import (
     bench_projection,
     bench_scale,
     bench_schedules,
+    bench_step,
     bench_threads,
     bench_wide,
     compare_cases,
@@ -40,6 +41,38 @@ def test_both_ways_of_mapping_agree(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "bench_projection.json").read_text())
     assert written["rows"] == rows and written["machine"]["torch"]
     assert (tmp_path / "bench_projection.md").read_text().count("|\n") == len(rows) + 2
+
+
+@pytest.mark.parametrize("revision", ["HEAD", bench_step.BEFORE_APPS])
+def test_steps_of_two_revisions_are_timed_in_turns(revision: str, tmp_path: Path) -> None:
+    if not known(revision):
+        pytest.skip(f"this checkout has no revision {revision}")
+    worktrees, short = bench_step.git("worktree", "list"), bench_step.git("rev-parse", "--short", revision)
+    argv = ["--against", revision, "--steps", "2", "--rounds", "3", "--output_dir", str(tmp_path)]
+    rows = bench_step.main(argv)
+    assert len(rows) == 4 and all(0.05 < row["before / now"] < 20 for row in rows)
+    for row in rows:
+        assert row["half of all rounds, from"] <= row["before / now"] <= row["to"]
+    assert json.loads((tmp_path / "bench_step.json").read_text())["against"] == short
+    assert bench_step.git("worktree", "list") == worktrees
+
+
+def known(revision: str) -> bool:
+    try:
+        return bool(bench_step.git("rev-parse", "--verify", f"{revision}^{{commit}}"))
+    except SystemExit:
+        return False
+
+
+def test_the_ratio_of_steps_is_that_of_times_taken_one_after_the_other() -> None:
+    row = bench_step.row_of("s", [(0.2, 0.1), (0.4, 0.2), (0.1, 0.2)], steps=100)
+    assert (row["before, ms"], row["now, ms"]) == (pytest.approx(2), pytest.approx(2))
+    assert row["before / now"] == 2
+
+
+def test_a_revision_that_does_not_exist_ends_with_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"bench_step\.py: error: git rev-parse"):
+        bench_step.main(["--against", "no-such-revision", "--output_dir", str(tmp_path)])
 
 
 @pytest.mark.parametrize("log_step", [0, 1])

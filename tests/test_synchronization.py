@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import pytest
 import torch
@@ -185,6 +186,27 @@ def test_a_case_is_its_formula(number: int, maps: Callable[[], Maps]) -> None:
     states = states_of(model)
     out = host_state(number, by_model(number, model, states))
     assert (out - by_formula(number, model.maps, model, states["xts"], states["zts"])).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("number", CASES)
+def test_no_map_and_no_network_is_asked_the_same_twice_in_a_step(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MappedModel(bent())
+    asked: dict[str, list[torch.Tensor]] = {}
+
+    def remember(name: str) -> None:
+        original, known = getattr(model, name), asked.setdefault(name, [])
+
+        def remembered(value: torch.Tensor, *rest: Any, **more: Any) -> torch.Tensor:
+            assert not any(torch.equal(value, other) for other in known)
+            known.append(value)
+            return original(value, *rest, **more)
+
+        monkeypatch.setattr(model, name, remembered)
+
+    for name in ("compute_noise_preds", "inverse_mapping", "forward_mapping"):
+        remember(name)
+    by_model(number, model, states_of(model))
+    assert len(asked["compute_noise_preds"]) == get_case(number).network_calls
 
 
 @pytest.mark.parametrize("number", range(54, 60))
