@@ -39,19 +39,22 @@ def busy(jobs: int) -> Iterator[None]:
 
 
 def compare(beside: str, jobs: int, repeats: int, steps: int | None) -> list[Row]:
-    """Make the strip with both policies in turns, once to warm up; return a row for each."""
-    argv = ["--app", "wide_image", "--model", "tiny", "--device", "cpu"]
+    """Make strips with both policies in turns, two processes each; return a row for each.
+
+    The first strip of every process warms up and does not count.
+    """
+    argv = ["--app", "wide_image", "--model", "tiny", "--device", "cpu", "--num_samples", str(1 + repeats)]
     argv += [] if steps is None else ["--num_inference_steps", str(steps)]
     seconds: dict[str, list[float]] = {name: [] for name in POLICIES}
     with tempfile.TemporaryDirectory() as folder, busy(jobs):
-        for number in range(1 + repeats):
+        for number in range(2):
             for name, program in POLICIES.items():
                 made = run_main(argv, Path(folder) / f"{name}_{number}".replace(" ", "_"), program=program)
-                seconds[name].append(made.picture_seconds[0])
-    median = {name: statistics.median(some[1:]) for name, some in seconds.items()}
+                seconds[name] += made.picture_seconds[1:]
+    median = {name: statistics.median(some) for name, some in seconds.items()}
     return [
         {"beside": beside, "threads wait": name, "seconds": round(median[name], 2),
-         "least": min(some[1:]), "most": max(some[1:]),
+         "least": min(some), "most": max(some),
          "times as fast": round(median["as OpenMP likes"] / median[name], 3)}
         for name, some in seconds.items()
     ]  # fmt: skip
@@ -60,7 +63,7 @@ def compare(beside: str, jobs: int, repeats: int, steps: int | None) -> list[Row
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=positive, default=7, help="strips of each, of which the median counts")
+    parser.add_argument("--repeats", type=positive, default=5, help="strips a process, of which the median counts")
     parser.add_argument("--jobs", type=positive, default=os.cpu_count() or 1, help="busy processes beside")
     parser.add_argument("--num_inference_steps", type=positive, help="[default: as main.py takes]")
     parser.add_argument("--output_dir", type=Path, default=RESULTS, help="where to write")
