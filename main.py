@@ -12,7 +12,6 @@ from utils.errors import tell_interrupts
 if __name__ == "__main__":
     tell_interrupts("main.py")  # the imports below take a while
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: code 2 for a mistake of the user, told in one sentence.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported; see benchmarks/bench_waiting.py
     try:
         app, given = parse(argv)
         return animate_from(app, given) if given.animate_from is not None else run(make_plan(app, given))

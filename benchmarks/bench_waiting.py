@@ -1,9 +1,9 @@
 """What idle threads should do while they wait for each other: ``python benchmarks/bench_waiting.py``.
 
 OpenMP lets waiting threads spin for a while, which is quick on an idle machine; beside another job they take the
-processor from the thread that they wait for. ``main.py`` asks for OMP_WAIT_POLICY=PASSIVE unless told otherwise. Here
-it makes the default strip of the embedded landscapes in processes of their own, so and in the library's own way
-(torch is imported before ``main.py`` can ask), in turns, alone and beside as many busy processes as there are cores.
+processor from the thread that they wait for. Here ``main.py`` makes the default strip of the embedded landscapes in
+processes of their own, with OMP_WAIT_POLICY=PASSIVE and with the library's own way, in turns, alone and beside as many
+busy processes as there are cores.
 Writes ``bench_waiting.json`` and ``.md`` into ``benchmarks/results``.
 """
 
@@ -22,8 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.processes import run_main
 from benchmarks.report import RESULTS, Row, markdown, positive, write_report
 
-TORCH_FIRST = "import runpy, sys, torch; sys.argv[0] = 'main.py'; runpy.run_path('main.py', run_name='__main__')"
-POLICIES = {"as OpenMP likes": ["-c", TORCH_FIRST], "passive": ["main.py"]}
+RUN = "import os, runpy, sys; {}; sys.argv[0] = 'main.py'; runpy.run_path('main.py', run_name='__main__')"
+POLICIES = {
+    "as OpenMP likes": ["-c", RUN.format("os.environ.pop('OMP_WAIT_POLICY', None)")],
+    "passive": ["-c", RUN.format("os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'")],
+}
 
 
 @contextmanager
