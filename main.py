@@ -15,7 +15,7 @@ if __name__ == "__main__":
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from guidance.app import App
 from guidance.command_line import parse
@@ -29,8 +29,6 @@ from utils.run.run_record import PictureEntry
 
 if TYPE_CHECKING:
     from accelerate import PartialState
-
-    from utils.run.writer import Sample
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,7 +73,9 @@ def run(plan: Plan) -> int:
     failures = make_pictures(pipeline, folder, todo, state, progress) if todo else {}
     state.wait_for_everyone()  # a launcher ends all processes when one ends with an error
     if options.animate is not None:
-        failures |= animate_share(plan.app, folder, options.animate, state)
+        from utils.animation.folder import animate_share
+
+        failures |= animate_share(folder, plan.app, options.animate, state)
     progress.tell_end(folder, todo, plan.app.main_file)
     state.destroy_process_group()
     return report(failures)
@@ -89,6 +89,7 @@ def make_pictures(
     Raises:
         UserError: weights that cannot be loaded, or a ``run.json`` that was lost.
     """
+    from guidance.sampling import make_picture
     from utils.run.writer import Writer
 
     with state.main_process_first():  # the others find the embeddings that the first one encoded
@@ -104,51 +105,6 @@ def make_pictures(
                 seconds = round(time.monotonic() - started, 2)
                 writer.write(picture, sample, seconds=seconds, process=state.process_index, **choice)
     return writer.failures
-
-
-def make_picture(
-    pipeline: Pipeline, folder: RunFolder, picture: PictureEntry, progress: Progress
-) -> tuple["Sample", dict[str, Any]]:
-    """Make one picture in memory; with ``--keep_best`` it is the best of all samples.
-
-    Returns:
-        The picture, and what to record of the choice: ``seed`` of the best and ``samples``, the seeds with their
-        scores, if there was a choice.
-    """
-    options = pipeline.plan.options
-    if not options.keep_best:
-        return make_sample(pipeline, folder, picture, picture["seed"], progress), {}
-
-    from utils.scoring.best_of import choose_best
-
-    samples = (make_sample(pipeline, folder, picture, seed, progress) for seed in options.seeds)
-    best, scores = choose_best(pipeline.score, samples, picture["files"])
-    return best, {"seed": best.seed, "samples": scores}
-
-
-def make_sample(
-    pipeline: Pipeline, folder: RunFolder, picture: PictureEntry, seed: int, progress: Progress
-) -> "Sample":
-    """Make one picture in memory; previews go to ``previews/`` where no score counts them."""
-    from utils.images import save_png
-    from utils.run.writer import Sample
-
-    options = pipeline.plan.options
-    for state in progress.steps(picture["name"], pipeline.generate(request_of(picture), seed)):
-        if options.log_step and state.step % options.log_step == 0:
-            previews = folder.make_previews(picture, f"seed_{seed}" if options.keep_best else "")
-            save_png(previews / f"stage_{state.stage}_step_{state.step:04d}.png", state.preview())
-    return Sample(seed, pipeline.products(state, picture["files"]))
-
-
-def animate_share(app: App, folder: RunFolder, name: str, state: "PartialState") -> dict[str, str]:
-    """Animate this process's share of the finished pictures; return the failed ones with their errors."""
-    from utils.animation.folder import animate
-
-    with state.split_between_processes(folder.finished()) as share:
-        failures = animate(folder, cast(list[PictureEntry], share), app, name)
-    state.wait_for_everyone()
-    return failures
 
 
 def animate_from(app: App, given: Given) -> int:

@@ -305,4 +305,6 @@ def load(app: App, options: Mapping[str, Any]) -> Pipeline:
     given = Given(app.options, {"app": app.name, **options})
     app.check(given)
     plan = make_plan(app, given)
+    for sentence in warn_of_cases(plan.options):
+        warnings.warn(sentence, stacklevel=3)
     return Pipeline(plan, Runtime.from_options(plan.options, process_state(plan.options.device)))

@@ -23,7 +23,7 @@ FLOORS = (
     ("guidance.ambiguous_image_app", "guidance.wide_image_app"),
     ("guidance.ambiguous_image_model", "guidance.pipeline", "guidance.wide_image_model"),
     ("guidance",),
-    ("guidance.command_line",),
+    ("guidance.command_line", "guidance.sampling"),
     ("eval", "main"),
     ("training",),
     ("benchmarks",),

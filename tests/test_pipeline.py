@@ -202,6 +202,13 @@ def test_an_app_that_is_not_there() -> None:
         load_pipeline("panorama")
 
 
+def test_a_case_that_cannot_work_is_warned_of_as_the_pipeline_is_made() -> None:
+    with pytest.warns(UserWarning, match="add --initialize_xt_from_zt") as warned:
+        load_pipeline("ambiguous_image", model="tiny", sync="eps")
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+
+
 def test_words_that_an_embedded_model_does_not_know_are_warned_of() -> None:
     pipe = load_pipeline("ambiguous_image", model="tiny", device="cpu", style="")
     with pytest.warns(UserWarning, match="'flying'") as warned:

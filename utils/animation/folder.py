@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 from utils.animation.encoders import write_movie
 from utils.animation.movie import Movie
@@ -10,6 +10,9 @@ from utils.errors import UserError
 from utils.files import write_atomic
 from utils.run.run_folder import ANIMATION, RunFolder
 from utils.run.run_record import PictureEntry, RunRecord
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 
 class MovingApp(Protocol):
@@ -74,4 +77,12 @@ def animate(folder: RunFolder, pictures: Sequence[PictureEntry], app: MovingApp,
                 folder.add_file(picture, {"file": path.name, "role": ANIMATION})
         except Exception as error:  # one picture's failure must not stop the others
             failures[picture["name"]] = f"{type(error).__name__}: {error}"
+    return failures
+
+
+def animate_share(folder: RunFolder, app: MovingApp, name: str, state: "PartialState") -> dict[str, str]:
+    """Animate this process's share of the finished pictures, as :func:`animate` does; wait for the others."""
+    with state.split_between_processes(folder.finished()) as share:
+        failures = animate(folder, cast(list[PictureEntry], share), app, name)
+    state.wait_for_everyone()
     return failures
