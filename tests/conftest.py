@@ -4,6 +4,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 CACHES = Path(tempfile.mkdtemp(prefix="diffusion_sync_tests_"))
@@ -20,6 +21,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from tests import hub_folders  # noqa: E402
+from tests.browser import REMEDY, Browser, find_programs  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -40,3 +42,25 @@ def if_stage_1_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def if_stage_2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An IFSuperResolutionPipeline with random weights, 64x64 pixels, with the text encoder of stage 1."""
     return hub_folders.make_if_stage_2(tmp_path_factory.mktemp("hub") / "if_stage_2")
+
+
+@pytest.fixture(scope="session")
+def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for all tests, started for the first that asks for it."""
+    programs = find_programs()
+    if programs is None:
+        refuse = pytest.fail if os.environ.get("REQUIRE_BROWSER") else pytest.skip
+        refuse(REMEDY)
+    browser = Browser(programs, tmp_path_factory.mktemp("chromium"))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def browser(_chromium: Browser) -> Browser:
+    """A headless Chromium with an empty page; without one on this machine the test is skipped.
+
+    With ``REQUIRE_BROWSER`` in the environment it fails instead.
+    """
+    _chromium.reset()
+    return _chromium
