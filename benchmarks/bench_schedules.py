@@ -30,12 +30,12 @@ from benchmarks.wide_runs import Loaded, Meter, load, make_strip
 from guidance.wide_image_app import WideImageApp, crop_strip, strip_positions
 from training.drawing.landscape_captions import PROMPTS
 from training.measure.judge import Judge, scene_judge
-from training.measure.strips import seam_figure
 from utils.files import write_json
 from utils.images import save_png
 from utils.models.runtime import process_state
 from utils.scoring.clip_files import TINY, find_clip
 from utils.scoring.clip_model import ClipScorer
+from utils.scoring.seams import seam_figure
 
 WINDOW = 32  # of the embedded landscapes, in cells
 STRIDES = {"1/8": 4, "1/4": 8, "1/2": 16, "1": 32}

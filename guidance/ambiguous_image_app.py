@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from utils.animation.movie import Movie
+    from utils.animation.views import Turning
     from utils.run.run_record import PictureEntry, RunRecord
     from utils.scoring.clip_model import ClipScorer
     from utils.scoring.eval_plan import NamingRule
@@ -228,9 +229,14 @@ class AmbiguousImageApp(App):
     def movie(self, folder: Path, picture: "PictureEntry", record: "RunRecord") -> "Movie":
         from utils.animation.views import views_movie
 
+        return views_movie(self.turning(folder, picture, record))
+
+    def turning(self, folder: Path, picture: "PictureEntry", record: "RunRecord") -> "Turning":
+        from utils.animation.views import read_turning
+
         options = record["options"]
-        return views_movie(folder, picture["files"], options["views_names"], options.get("rotate_angle"),
-                           record.get("permutations", {}))  # fmt: skip
+        return read_turning(folder, picture["files"], options["views_names"], options.get("rotate_angle"),
+                            record.get("permutations", {}))  # fmt: skip
 
 
 def read_view_prompts(path: Path, with_photo: bool = False) -> Entries:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from guidance.base_model import StepState
     from utils.animation.movie import Movie
+    from utils.animation.views import Turning
     from utils.models.model_source import ModelSource
     from utils.models.runtime import Runtime
     from utils.options import Given
@@ -182,3 +183,20 @@ class App(ABC):
             UserError: the record does not say what is needed.
             ValueError: a file is damaged.
         """
+
+    def turning(self, folder: Path, picture: "PictureEntry", record: "RunRecord") -> "Turning | None":
+        """Return a finished picture with the views that it turns to, as :meth:`movie`; None where there are none.
+
+        Raises:
+            UserError, ValueError: as :meth:`movie`.
+        """
+        return None
+
+    def seam_columns(self, record: "RunRecord", size: tuple[int, int]) -> list[int]:
+        """Return the columns of a main file where windows begin or end; none where that is unknown.
+
+        Args:
+            record: what ``run.json`` says.
+            size: width and height of the file in pixels.
+        """
+        return []

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from guidance.app import App, Sources
 from guidance.shared_options import EMBEDDED, SharedOptions, case_of, derive_shared
@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 REFERENCE_HEIGHT = 512  # positions of crops count pixels of a strip of this height
 DEFAULT_CROPS = 8
 DEFAULT_WIDTH = 6  # windows
+
+
+class Grid(NamedTuple):
+    """A window's side in latent cells, and pixels per cell."""
+
+    window: int
+    scale: int
+
+
+GRIDS = {"tiny": Grid(32, 4), "sd": Grid(64, 8)}  # family -> its default weights' own, of which run.json says nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,6 +193,18 @@ class WideImageApp(App):
 
         strip = decode(folder / self.main_file(picture))
         return strip_movie(strip, picture["prompts"][0], bool(record["options"].get("circular")))
+
+    def seam_columns(self, record: "RunRecord", size: tuple[int, int]) -> list[int]:
+        """Of strips of one row of windows that stay where they are, from models whose windows are known."""
+        from guidance.windows import border_columns
+
+        options, grid = record["options"], GRIDS.get(record["model"]["family"])
+        fixed = options.get("window_schedule") == "fixed" and options.get("sync") != "none"
+        as_told = size == (options.get("panorama_width"), options.get("panorama_height"))
+        if grid is None or not (fixed and as_told) or size[1] != grid.window * grid.scale:
+            return []
+        circular = bool(options.get("circular"))
+        return border_columns(size[0], grid.window, options["window_stride"], grid.scale, circular)[0]
 
 
 def read_strip_prompts(path: Path) -> dict[str, dict[str, Any]]:

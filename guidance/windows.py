@@ -208,6 +208,26 @@ def shifted_starts(length: int, window: int, share: float, circular: bool = Fals
     return sorted({0, *(second + i * window for i in range(count - 2)), length - window})
 
 
+def border_columns(
+    width: int, window: int, stride: int, scale: int, circular: bool = False
+) -> tuple[list[int], list[int]]:
+    """Return where windows meet on a strip; column ``x`` stands for the step from pixel ``x - 1`` to pixel ``x``.
+
+    Args:
+        width: of the strip, in pixels.
+        window, stride: in latent cells.
+        scale: pixels per cell.
+        circular: the strip is a ring, whose right edge goes on at column 0, where no step is counted.
+
+    Returns:
+        The columns where a window begins or ends, and those where another window's centre becomes the nearest.
+    """
+    starts = window_starts(width // scale, window, stride, circular)
+    edges = {cell * scale % width for start in starts for cell in (start, start + window)} - {0}
+    middles = [-(-(left + right + window) // 2) * scale for left, right in itertools.pairwise(starts)]
+    return sorted(edges), middles
+
+
 def paste(placed: Iterable[tuple[Window, torch.Tensor]], height: int, width: int) -> torch.Tensor:
     """Add pictures onto a canvas whose right edge may go on at the left, one after the other as they come.
 

@@ -1,6 +1,5 @@
 """Strips: do their crops show the scene, and can one see where windows meet?"""
 
-import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from guidance.wide_image_app import read_strip_prompts
-from guidance.windows import window_starts
+from guidance.windows import border_columns
 from training.drawing.landscape_captions import PROMPTS
 from training.drawing.scenes import HEIGHT, draw_pool
 from training.measure.judge import scene_judge
 from training.measure.report import mean, number_row, share_row
 from training.measure.tool import ROOT, Shot, Tool, by_prompts, cost
 from utils.files import write_json
+from utils.scoring.seams import seam_figure
 
 WIDE_PROMPTS = "data/wide_image_prompts.json"
 FIRST_DRAWN_STRIP = 500_000
@@ -81,39 +81,6 @@ def columns_of(tool: Tool, shot: Shot) -> tuple[list[int], list[int], int]:
     scale = 2 ** (len(source.config("vae")["block_out_channels"]) - 1)
     window = source.config("unet")["sample_size"]
     return *border_columns(made["panorama_width"], window, made["window_stride"], scale), scale
-
-
-def border_columns(width: int, window: int, stride: int, scale: int) -> tuple[list[int], list[int]]:
-    """Return where windows meet on a strip; column ``x`` stands for the step from pixel ``x - 1`` to pixel ``x``.
-
-    Args:
-        width: of the strip, in pixels.
-        window, stride: in latent cells.
-        scale: pixels per cell.
-
-    Returns:
-        The columns where a window begins or ends, and those where another window's centre becomes the nearest.
-    """
-    starts = window_starts(width // scale, window, stride)
-    edges = {cell * scale for start in starts for cell in (start, start + window)} - {0, width}
-    middles = [-(-(left + right + window) // 2) * scale for left, right in itertools.pairwise(starts)]
-    return sorted(edges), middles
-
-
-def seam_figure(strips: Sequence[np.ndarray], columns: Sequence[int], *others: Sequence[int], grid: int = 1) -> float:
-    """Return the mean absolute step into some columns over the mean step elsewhere, over all strips together.
-
-    Args:
-        strips: ``[H, W, 3]`` each, all of one width.
-        columns: as :func:`border_columns` counts them.
-        others: further columns that do not count as elsewhere.
-        grid: elsewhere are only multiples of it; the decoder's scale leaves its grid out of account.
-    """
-    steps = np.mean([np.abs(np.diff(strip.astype(np.float64), axis=1)).mean((0, 2)) for strip in strips], axis=0)
-    borders = np.array(sorted(columns)) - 1
-    elsewhere = np.arange(1, len(steps) + 1) % grid == 0
-    elsewhere[np.array(sorted({*columns, *itertools.chain(*others)})) - 1] = False
-    return float(steps[borders].mean() / steps[elsewhere].mean())
 
 
 def seam_figures(strips: Sequence[np.ndarray], edges: Sequence[int], middles: Sequence[int], scale: int) -> dict:

@@ -1,6 +1,7 @@
 """How a picture moves to its views: the canonical picture is found among the files of a finished one."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,53 @@ if TYPE_CHECKING:
     from utils.views.view_base import BaseView
 
 
-def views_movie(
+@dataclass(frozen=True)
+class Seen:
+    """A view of a picture.
+
+    Attributes:
+        view, name: the view, and what ``run.json`` calls it.
+        entry: the file that shows it, with its prompt; None of a view that a photograph holds.
+    """
+
+    view: "BaseView"
+    name: str
+    entry: FileEntry | None
+
+    @property
+    def caption(self) -> str:
+        return self.entry["prompt"] if self.entry else ""
+
+
+@dataclass(frozen=True)
+class Turning:
+    """A picture and the views that it turns to.
+
+    Attributes:
+        picture: RGB ``[h, h]``, the canonical picture.
+        rest: the first identity view, or None.
+        others: all views but identities.
+    """
+
+    picture: Image.Image
+    rest: Seen | None
+    others: list[Seen]
+
+
+def views_movie(turning: Turning) -> Movie:
+    """Let the canonical picture move to all its views but identity, with their prompts."""
+    rest = turning.rest.caption if turning.rest else ""
+    return view_movie(turning.picture, rest, [Pose(one.view, one.caption) for one in turning.others])
+
+
+def read_turning(
     folder: Path,
     files: Sequence[FileEntry],
     names: Sequence[str],
     rotate_angle: float | None,
     permutations: Mapping[str, str],
-) -> Movie:
-    """Let the canonical picture move to all its views but identity, with their prompts.
+) -> Turning:
+    """Read a picture and its views from the files of a finished one.
 
     Args:
         folder: where the files are.
@@ -41,11 +81,11 @@ def views_movie(
     for entry in shown:
         if entry.get("view") not in range(len(views)) or "prompt" not in entry:
             raise UserError(f"run.json in {folder} is damaged: {entry['file']!r} is of no view: mend it.")
-    captions = {entry["view"]: entry["prompt"] for entry in shown}
-    resting = [index for index, view in enumerate(views) if _rests(view)]
-    poses = [Pose(view, captions.get(index, "")) for index, view in enumerate(views) if not _rests(view)]
-    canonical = canonical_picture(folder, files, views)
-    return view_movie(canonical, captions.get(resting[0], "") if resting else "", poses)
+    entries = {entry["view"]: entry for entry in shown}
+    seen = [Seen(view, names[index], entries.get(index)) for index, view in enumerate(views)]
+    resting = [one for one in seen if _rests(one.view)]
+    others = [one for one in seen if not _rests(one.view)]
+    return Turning(canonical_picture(folder, files, views), resting[0] if resting else None, others)
 
 
 def canonical_picture(folder: Path, files: Sequence[FileEntry], views: Sequence["BaseView"]) -> Image.Image:

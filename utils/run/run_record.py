@@ -28,7 +28,7 @@ from utils.prompts import FileEntry
 
 VERSION = 2
 FILE = "run.json"
-RESERVED = (FILE, "eval.json", "eval_details.json")  # names that no picture's file may have
+RESERVED = (FILE, "eval.json", "eval_details.json", "report.html")  # names that no picture's file may have
 STATUSES = ("pending", "done", "failed")
 LONGEST_NAME = 255  # bytes, of what file systems take
 LARGEST_SEED = 2**63 - 1
@@ -129,12 +129,7 @@ def read_record(path: Path, remedy: str) -> RunRecord:
         UserError: it cannot be read, is no such record, or a newer version of this program wrote it.
     """
     try:
-        content = json.loads(
-            path.read_text(encoding="utf-8"),
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-            object_pairs_hook=_without_duplicates,
-        )
+        content = parse_json(path.read_text(encoding="utf-8"))
         newest = content.get("version", 1) if isinstance(content, dict) else 1
         if type(newest) is int and newest > VERSION:
             raise UserError(
@@ -146,6 +141,16 @@ def read_record(path: Path, remedy: str) -> RunRecord:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error or type(error).__name__}): {remedy}.") from error
     return cast(RunRecord, {"version": VERSION} | content | {"version": VERSION})
+
+
+def parse_json(text: str) -> Any:
+    """Return what JSON from elsewhere holds; its numbers are finite, its names unique.
+
+    Raises:
+        ValueError: it is no such JSON; the message says what is wrong.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_without_duplicates)
 
 
 def _refuse_constant(name: str) -> None:
@@ -176,7 +181,7 @@ def check_record(content: Any) -> None:
         ValueError: the message says what is wrong, and where.
     """
     _check_depth(content)
-    _check_type(content, RunRecord, "it")
+    check_type(content, RunRecord, "it")
     if content.get("version", 1) < 1:
         raise ValueError(f"version is {_show(content['version'])}, not a version")
     pictures = content["pictures"]
@@ -207,8 +212,12 @@ def _check_depth(value: Any, left: int = DEEPEST) -> None:
             _check_depth(part, left - 1)
 
 
-def _check_type(value: Any, kind: Any, place: str) -> None:
-    """Check JSON against a type made of TypedDict, list, dict, unions and plain types; whole numbers are floats too."""
+def check_type(value: Any, kind: Any, place: str) -> None:
+    """Check JSON against a type made of TypedDict, list, dict, unions and plain types; whole numbers are floats too.
+
+    Raises:
+        ValueError: the message begins with ``place``.
+    """
     if kind is Any or type(value) is kind:
         return
     if is_typeddict(kind):
@@ -217,10 +226,10 @@ def _check_type(value: Any, kind: Any, place: str) -> None:
         raise ValueError(f"{place} is {_show(value)}, not {_describe(kind)}")
     elif isinstance(value, list):
         for index, part in enumerate(value):
-            _check_type(part, get_args(kind)[0], f"{place}[{index}]")
+            check_type(part, get_args(kind)[0], f"{place}[{index}]")
     elif isinstance(value, dict):
         for name, part in value.items():
-            _check_type(part, get_args(kind)[1], f"{place}[{_show(name)}]")
+            check_type(part, get_args(kind)[1], f"{place}[{_show(name)}]")
 
 
 def _check_object(value: Any, kind: Any, place: str) -> None:
@@ -229,7 +238,7 @@ def _check_object(value: Any, kind: Any, place: str) -> None:
     inner = "" if place == "it" else f"{place}."
     for name, field in _fields(kind).items():
         if name in value:
-            _check_type(value[name], field, inner + name)
+            check_type(value[name], field, inner + name)
         elif name in kind.__required_keys__:
             raise ValueError(f"{place} lacks {name!r}")
 
@@ -243,7 +252,7 @@ def _has_type(value: Any, kind: Any) -> bool:
     if get_origin(kind) in (types.UnionType, Union):
         return any(_has_type(value, part) for part in get_args(kind))
     if kind is float:
-        return type(value) in (int, float)
+        return type(value) is float or (type(value) is int and abs(value) <= LARGEST_SEED)
     return type(value) is (get_origin(kind) or kind)  # bool is no int here
 
 

@@ -1,11 +1,9 @@
 """Folders side by side: means with standard errors over the prompts and seeds that all of them have."""
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,8 +11,8 @@ from utils.errors import UserError
 from utils.files import is_file
 from utils.run.run_record import FILE, read_record
 from utils.scoring.clip_score import mean_by_prompt
+from utils.scoring.details import Details, read_details
 
-DETAILS = "eval_details.json"
 Key = tuple[str, int | None]  # prompt and seed; None where no run.json knows it
 
 
@@ -43,7 +41,7 @@ def compare(folders: Sequence[Path]) -> list[Compared]:
     Raises:
         UserError: one that is not scored, that another model scored, or nothing that all of them have.
     """
-    details = [_read_details(folder) for folder in folders]
+    details = [read_details(folder) for folder in folders]
     models = {str(one["clip"]["sha256"]): str(one["clip"]["model"]) for one in details}
     if len(models) > 1:
         raise UserError(
@@ -76,7 +74,7 @@ def _mean(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(error)
 
 
-def _scores(folder: Path, details: Mapping[str, Any]) -> dict[Key, float]:
+def _scores(folder: Path, details: Details) -> dict[Key, float]:
     """Return the mean score of a folder's pictures by prompt and seed."""
     seeds: dict[str, int] = {}
     if is_file(folder / FILE):
@@ -84,20 +82,3 @@ def _scores(folder: Path, details: Mapping[str, Any]) -> dict[Key, float]:
         seeds = {entry["file"]: picture["seed"] for picture in record["pictures"] for entry in picture["files"]}
     keys: list[Key] = [(row["prompt"], seeds.get(row["file"])) for row in details["pictures"]]
     return mean_by_prompt(keys, [row["score"] for row in details["pictures"]])
-
-
-def _read_details(folder: Path) -> dict[str, Any]:
-    """Read what ``eval.py`` wrote into a folder."""
-    if not is_file(folder / DETAILS):
-        raise UserError(f"{folder} holds no {DETAILS}: score it first (eval.py --fdir1 {folder} --app APP).")
-    try:
-        details = json.loads((folder / DETAILS).read_text(encoding="utf-8"))
-        _ = details["clip"]["sha256"], details["clip"]["model"]
-        rows = [(row["prompt"], row["file"], float(row["score"])) for row in details["pictures"]]
-        if not all(isinstance(text, str) for prompt, file, _ in rows for text in (prompt, file)):
-            raise TypeError("prompts and files must be texts")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(
-            f"{folder / DETAILS} cannot be read ({type(error).__name__}): score the folder again."
-        ) from error
-    return details

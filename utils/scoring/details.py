@@ -1,0 +1,83 @@
+"""``eval_details.json``: the part of its schema that others read, and its one reader."""
+
+from pathlib import Path
+from typing import Any, Required, TypedDict, cast
+
+from utils.errors import UserError
+from utils.files import is_file
+from utils.run.run_record import check_type, parse_json
+
+DETAILS = "eval_details.json"
+
+
+class ClipRow(TypedDict, total=False):
+    """What scored."""
+
+    model: Required[str]
+    sha256: Required[str]
+    weights: str
+
+
+class ScoreRow(TypedDict):
+    """A picture and how well it fits its prompt."""
+
+    file: str
+    prompt: str
+    score: float
+
+
+class ViewsRow(TypedDict):
+    """The views of one picture, with their A and C."""
+
+    name: str
+    files: list[str]
+    prompts: list[str]
+    alignment: float
+    concealment: float
+
+
+class SkippedRow(TypedDict):
+    """A file without a score, and why."""
+
+    file: str
+    reason: str
+
+
+class GradeRow(TypedDict):
+    """Points of the assignment."""
+
+    points: float
+    of: float
+    rule: str
+
+
+class Details(TypedDict, total=False):
+    """What ``eval_details.json`` holds, as far as it is read here."""
+
+    clip: Required[ClipRow]
+    pictures: Required[list[ScoreRow]]
+    pairs: list[ViewsRow]
+    skipped: list[SkippedRow]
+    app: str
+    score: float
+    alignment: float | None
+    concealment: float | None
+    grade: GradeRow | None
+
+
+def read_details(folder: Path) -> Details:
+    """Read what ``eval.py`` wrote into a folder, checked.
+
+    Raises:
+        UserError: the folder is not scored, or the file is damaged.
+    """
+    path = folder / DETAILS
+    if not is_file(path):
+        raise UserError(f"{folder} holds no {DETAILS}: score it first (eval.py --fdir1 {folder} --app APP).")
+    try:
+        content: Any = parse_json(path.read_text(encoding="utf-8"))
+        check_type(content, Details, "it")
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error) or type(error).__name__
+        raise UserError(f"{path} cannot be read ({reason}): score the folder again.") from error
+    return cast(Details, content)
