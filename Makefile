@@ -19,7 +19,7 @@ demo: $(VENV)/.installed
 	$(RUN) eval.py --fdir1 results/demo_ambiguous --app ambiguous_images
 	@echo
 	@echo "The pictures of the demo, the second one as drawn (left) and turned clockwise (right):"
-	@ls "$(CURDIR)"/results/demo_wide/*twilight.png "$(CURDIR)"/results/demo_ambiguous/*-*.png
+	@printf '%s\n' "$(CURDIR)"/results/demo_wide/*twilight.png "$(CURDIR)"/results/demo_ambiguous/*-*.png
 
 test: $(VENV)/.installed-dev
 	$(RUN) -m pytest

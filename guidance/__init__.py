@@ -44,5 +44,8 @@ def load_pipeline(app: str, **options: Any) -> "Pipeline":
         ValueError: an option that does not exist or does not fit, with the sentence that the command line prints.
     """
     from guidance.pipeline import load
+    from guidance.unknown_options import check_names
 
-    return load(get_app(app), options)
+    known = get_app(app)
+    check_names(options, known, map(get_app, APPS))
+    return load(known, options)

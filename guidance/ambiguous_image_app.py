@@ -65,11 +65,13 @@ class AmbiguousImageOptions(SharedOptions):
     style: str = option("put before every prompt of --prompts", pinned=False,
                         families=dict.fromkeys(FAMILIES, "an oil painting of"))  # fmt: skip
     stage_1_path: str = option(
-        "DeepFloyd IF stage 1: Hub id or folder", weights=("unet", "text_encoder", "tokenizer", "scheduler"),
+        "DeepFloyd IF stage 1: Hub id or folder",
+        weights={"unet": "unet", "text_encoder": "t5", "tokenizer": "t5_tokenizer", "scheduler": "betas"},
         families={"deepfloyd": "DeepFloyd/IF-I-M-v1.0", "tiny": str(EMBEDDED / "letters-stage-1")},
     )  # fmt: skip
     stage_2_path: str = option(
-        "DeepFloyd IF stage 2: Hub id or folder", weights=("unet", "scheduler", "image_noising_scheduler"),
+        "DeepFloyd IF stage 2: Hub id or folder",
+        weights={"unet": "unet", "scheduler": "betas", "image_noising_scheduler": "betas"},
         families={"deepfloyd": "DeepFloyd/IF-II-M-v1.0", "tiny": str(EMBEDDED / "letters-stage-2")},
     )  # fmt: skip
     views_names: list[str] = option("one view per prompt, with parameters as in patch_permute:grid=4,seed=7; listed at "
@@ -89,7 +91,8 @@ class AmbiguousImageOptions(SharedOptions):
         "also enlarge x4, by Stable Diffusion's upscaler: Hub id such as stabilityai/stable-diffusion-x4-upscaler, or "
         "folder; takes the steps and the guidance of stage 1; its views agree on x0 in pixels whatever --sync, save "
         "none: each step decodes and encodes every view", default_text="off",
-        weights=("unet", "vae", "text_encoder", "tokenizer", "scheduler", "low_res_scheduler"),
+        weights={"unet": "unet", "vae": "vae", "text_encoder": "clip", "tokenizer": "clip_tokenizer",
+                 "scheduler": "betas", "low_res_scheduler": "betas"},
     )  # fmt: skip
     stage3_noise_level: int | None = option("noise on the picture that stage 3 enlarges", low=0, high=350,
                                             default_text="20")  # fmt: skip

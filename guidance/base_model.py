@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from guidance.networks.denoisers import Conditioning, Denoiser
+from guidance.networks.denoisers import Conditioning, NoisePredictor
 from guidance.schedule import (
     STEP_COEFFICIENTS,
     Schedule,
@@ -46,7 +46,7 @@ class Stage:
         history: what a multistep solver remembers of the step before: case and term -> its timestep and x0.
     """
 
-    denoiser: Denoiser
+    denoiser: NoisePredictor
     conditioning: Conditioning
     schedule: Schedule
     case: Case
@@ -58,7 +58,7 @@ class Stage:
     history: dict[tuple[int, Term], tuple[int, torch.Tensor]] = field(default_factory=dict)
 
     @classmethod
-    def from_options(cls, options: SharedOptions, denoiser: Denoiser, conditioning: Conditioning) -> "Stage":
+    def from_options(cls, options: SharedOptions, denoiser: NoisePredictor, conditioning: Conditioning) -> "Stage":
         """Return the one stage of a picture whose options say everything about it."""
         config, steps = denoiser.scheduler_config, options.num_inference_steps
         return cls(

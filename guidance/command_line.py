@@ -1,27 +1,15 @@
 """The command line of ``main.py``, made of the apps' options. Nothing here imports torch."""
 
 import argparse
-import difflib
 from collections.abc import Sequence
 
 from guidance import APPS, get_app
 from guidance.app import App
 from guidance.shared_options import SharedOptions
+from guidance.unknown_options import unknown_option
 from utils.errors import OneLineParser, UserError
 from utils.options import Given, add_options, default_text, flags, options_of, read
 from utils.views import view_help
-
-# options of the course's skeleton that no code of it reads, or whose value belongs to the weights
-OF_THE_SKELETON = {
-    "latent_instance_size": "the size of a window belongs to the weights",
-    "rgb_instance_size": "the size of a window belongs to the weights",
-    "eval_w": "a crop is as wide as the strip is high",
-    "eval_h": "a crop is as high as the strip",
-    "ref_attention_end": "no attention is shared with a reference",
-    "initialize_same_xt": "take --initialize_xt_from_zt, by which all views see one noise",
-    "scaling_factor": "it belongs to the weights' VAE",
-    "sd_model_name": "take --sd_path with a Hub id or a folder",
-}
 
 
 def parse(argv: Sequence[str] | None = None) -> tuple[App, Given]:
@@ -40,7 +28,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[App, Given]:
         raise UserError(f"--app is missing: give one of {', '.join(APPS)}.")
     app = get_app(named.app)
     if rest:
-        raise UserError(_unknown(app, rest[0]))
+        raise UserError(unknown_option(rest[0], app, map(get_app, APPS)))
     given = read(app.options, {"app": app.name, **texts})
     if given.animate_from is not None:
         others = sorted(given.typed - {"app", "animate", "animate_from"})
@@ -48,24 +36,6 @@ def parse(argv: Sequence[str] | None = None) -> tuple[App, Given]:
             raise UserError(f"--animate_from makes no pictures, so {flags(others)} does not apply: leave it out.")
     app.check(given)
     return app, given
-
-
-def _unknown(app: App, word: str) -> str:
-    """Say what is wrong with a word that the parser does not know."""
-    option, name = word.split("=", maxsplit=1)[0], word.split("=", maxsplit=1)[0].lstrip("-").removeprefix("no-")
-    if not word.startswith("-"):
-        return f"{word!r} belongs to no option: put texts with spaces in quotation marks, or see --help."
-    if name in OF_THE_SKELETON:
-        return f"{option} of the course's skeleton does nothing here: {OF_THE_SKELETON[name]}; leave it out."
-    own = options_of(app.options)
-    if name in own:
-        meant = f"leave out --{name}." if option.startswith("--no-") else f"did you mean --{name}?"
-        return f"{option} is not known: {meant}"
-    owners = [other for other in APPS if name in options_of(get_app(other).options)]
-    if owners:
-        return f"{option} does not belong to --app {app.name}, but to {', '.join(owners)}: see --help for its options."
-    near = difflib.get_close_matches(name, own, n=1)
-    return f"{option} is not known: {f'did you mean --{near[0]}?' if near else 'see --help for all options.'}"
 
 
 def _parser(names: Sequence[str], with_options: bool) -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ from guidance.app import App, Model, Sources
 from guidance.shared_options import SharedOptions, typed_weights, warn_of_cases, weights_of
 from utils.errors import UserError
 from utils.models.model_source import open_source
-from utils.options import Given
+from utils.options import Given, flags, options_of
 from utils.prompts import FileEntry, PictureRequest, check_prompt, unknown_words
 from utils.scoring.clip_files import DEFAULT_REPOSITORY, TINY, WEIGHT_FILES, ClipSource, find_clip
 
@@ -108,8 +108,6 @@ def make_plan(app: App, given: Given) -> Plan:
         name: open_source(getattr(filled, name), components, filled.revision, name)
         for name, components in weights_of(filled, app.options).items()
     }
-    for source in sources.values():
-        source.check_prediction()
     options = filled.filled(**app.fit(filled, sources)).complete()
     scorer = find_scorer(family) if options.keep_best else None
     return Plan(app, filled, options, family, reason, sources, scorer, read)
@@ -170,7 +168,7 @@ class Output:
 
 
 class Pipeline:
-    """Makes the pictures of an app, one after the other. Two of them do not disturb each other.
+    """Makes the pictures of an app, one after the other. Two pipelines do not disturb each other.
 
     Args:
         plan: what to make with which weights; these are loaded by the first :meth:`prepare`.
@@ -184,6 +182,7 @@ class Pipeline:
         from guidance.schedule import check_schedule
 
         self.plan, self.runtime = plan, runtime
+        self._at_hand: object = None  # stands for the picture that was begun last
         for name, steps in plan.app.steps(plan.options).items():
             source = plan.sources[name]
             source.weight_variant(runtime.variant, runtime.half)
@@ -219,7 +218,10 @@ class Pipeline:
     def steps(
         self, prompts: str | Sequence[str], seed: int | None = None, negative_prompt: str | None = None
     ) -> "Iterator[StepState]":
-        """Make one picture step by step; arguments and errors as of a call. A state's ``preview()`` shows its x0."""
+        """Make one picture step by step; arguments and errors as of a call. A state's ``preview()`` shows its x0.
+
+        A picture cannot go on once another one was begun: the model knows one at a time.
+        """
         return self.generate(self.request(prompts, negative_prompt), self._seed(seed))
 
     def request(self, prompts: str | Sequence[str], negative_prompt: str | None = None) -> PictureRequest:
@@ -252,9 +254,20 @@ class Pipeline:
         self.model.prepare([text for request in requests for text in request.texts])
 
     def generate(self, request: PictureRequest, seed: int) -> "Iterator[StepState]":
-        """Make one picture step by step; the last state is the finished one."""
+        """Make one picture step by step; the last state is the finished one.
+
+        Raises:
+            UserError: another picture was begun before this one was finished.
+        """
         self.prepare([request])
-        yield from self.model.generate(request, seed)
+        self._at_hand = mine = object()
+        for state in self.model.generate(request, seed):
+            yield state
+            if self._at_hand is not mine and state.step < state.steps:
+                raise UserError(
+                    "this pipeline began another picture, so that this one cannot go on: finish one before the next, "
+                    "or load a pipeline for each."
+                )
 
     def products(self, state: "StepState", files: Sequence[FileEntry]) -> "dict[str, Image.Image | bytes]":
         """Return what the files of a finished picture hold, by name.
@@ -303,6 +316,9 @@ def load(app: App, options: Mapping[str, Any]) -> Pipeline:
     from utils.models.runtime import Runtime, process_state
 
     given = Given(app.options, {"app": app.name, **options})
+    written = [name for name, said in options_of(app.options).items() if said.for_folders and name in given.typed]
+    if written:
+        raise UserError(f"{flags(written)} applies to folders of pictures, which main.py writes: leave it out.")
     app.check(given)
     plan = make_plan(app, given)
     for sentence in warn_of_cases(plan.options):

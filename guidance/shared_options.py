@@ -4,6 +4,7 @@ Nothing here imports torch: ``--help`` and bad input answer at once.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,18 @@ class SharedOptions:
     """
 
     app: str = option("what to make")
-    tag: str = option("name of the output folder inside --save_top_dir", default_text="the app's name", pinned=False)
-    save_top_dir: str = option("folder that holds the output folders", default="results", pinned=False)
-    save_dir_now: bool = option("append a time stamp to the output folder's name", default=False, pinned=False)
-    prompts_file: str | None = option("JSON file of prompts: make all of them, loading the weights once", pinned=False)
+    tag: str = option(
+        "name of the output folder inside --save_top_dir", default_text="the app's name", pinned=False, for_folders=True
+    )
+    save_top_dir: str = option(
+        "folder that holds the output folders", default="results", pinned=False, for_folders=True
+    )
+    save_dir_now: bool = option(
+        "append a time stamp to the output folder's name", default=False, pinned=False, for_folders=True
+    )
+    prompts_file: str | None = option(
+        "JSON file of prompts: make all of them, loading the weights once", pinned=False, for_folders=True
+    )
     negative_prompt: str | None = option("what not to draw: guidance leads away from it, in place of away from the "
                                          "empty prompt", pinned=False)  # fmt: skip
     model: str = option("auto: pretrained if a GPU is present or a path is given, else the embedded one (tiny)",
@@ -49,9 +58,11 @@ class SharedOptions:
                            "steps; in float32 moves single pixels by a level, in 16 bits more",
                            default=False, pinned=False)  # fmt: skip
     seed: int = option("seed of every picture's own generator", default=1, low=0, high=2**63 - 1)
-    num_samples: int = option("pictures per prompt, with the seeds from --seed on", default=1, low=1, high=100_000)
+    num_samples: int = option(
+        "pictures per prompt, with the seeds from --seed on", default=1, low=1, high=100_000, for_folders=True
+    )
     keep_best: bool = option("of each prompt's samples write only the best, judged by CLIP or, for embedded models, by "
-                             "the embedded scorer", default=False)  # fmt: skip
+                             "the embedded scorer", default=False, for_folders=True)  # fmt: skip
     num_inference_steps: int = option("denoising steps", low=1, high=1000)
     guidance_scale: float = option("classifier-free guidance; 1 needs no unconditional pass", low=0.0, high=1000.0)
     timestep_spacing: str | None = option("how steps are spread", choices=("leading", "trailing"),
@@ -86,13 +97,15 @@ class SharedOptions:
     view_batch_size: int = option("views per network call: bounds memory, moves single pixels by one level at most",
                                   default=8, low=1, high=100_000, pinned=False)  # fmt: skip
     log_step: int = option("save a preview of x0 every so many steps; 0: never", default=0, low=0, high=1000,
-                           pinned=False)  # fmt: skip
-    save_latents: bool = option("save the float32 states as safetensors beside each picture", default=False)
+                           pinned=False, for_folders=True)  # fmt: skip
+    save_latents: bool = option(
+        "save the float32 states as safetensors beside each picture", default=False, for_folders=True
+    )
     animate: str | None = option("write a loop that moves beside each finished picture of the folder: to every view "
                                  "and back, or along the strip (mp4 needs imageio-ffmpeg)",
-                                 choices=("gif", "webp", "mp4"), pinned=False)  # fmt: skip
+                                 choices=("gif", "webp", "mp4"), pinned=False, for_folders=True)  # fmt: skip
     animate_from: str | None = option("make no pictures: animate those of this folder", metavar="DIR", pinned=False,
-                                      default_text="for --animate: gif")  # fmt: skip
+                                      default_text="for --animate: gif", for_folders=True)  # fmt: skip
 
     @property
     def case(self) -> Case:
@@ -132,8 +145,8 @@ def case_of(given: Given) -> Case:
     return get_case(WORDS[given.sync or "x0", given.space or "instance"])
 
 
-def weights_of(given: Given | SharedOptions, options_class: type) -> dict[str, tuple[str, ...]]:
-    """Return every option that names weights of this run -> components needed of them."""
+def weights_of(given: Given | SharedOptions, options_class: type) -> dict[str, Mapping[str, str]]:
+    """Return every option that names weights of this run -> components needed of them, with their kinds."""
     named = {name: said.weights for name, said in options_of(options_class).items() if said.weights}
     return {name: parts for name, parts in named.items() if getattr(given, name) is not None}
 

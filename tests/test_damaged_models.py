@@ -18,6 +18,7 @@ from safetensors.torch import load, save
 from tests import hub_folders, runs
 from utils.models import components
 from utils.models.hub_layout import clip_vocabulary
+from utils.models.parts import PARTS
 
 one_thread, no_weights = runs.one_thread, runs.no_weights
 Damage = Callable[[bytes], bytes | None]
@@ -271,7 +272,7 @@ def test_every_field_that_decides_a_picture_must_be_there_and_right(
     for part in parts:
         path = folder / part / components.config_name(part)
         whole = path.read_bytes()
-        for field in components.FIELDS.get(components.fields_of(part, "vae" in parts), {}):
+        for field in PARTS[parts[part]].fields:
             for damage in (
                 without(field),
                 *(with_fields(**{field: value}) for value in (None, [], {}, [None])),

@@ -20,7 +20,7 @@ FLOORS = (
     ("guidance.networks", "guidance.shared_options"),
     ("guidance.base_model",),
     ("guidance.app",),
-    ("guidance.ambiguous_image_app", "guidance.wide_image_app"),
+    ("guidance.ambiguous_image_app", "guidance.unknown_options", "guidance.wide_image_app"),
     ("guidance.ambiguous_image_model", "guidance.pipeline", "guidance.wide_image_model"),
     ("guidance",),
     ("guidance.command_line", "guidance.sampling"),

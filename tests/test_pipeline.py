@@ -131,8 +131,8 @@ def test_networks_load_at_the_first_picture_and_once_the_text_encoder_for_new_pr
 # ---------------------------------------------------------------------------------------------- what is wrong
 
 BAD_OPTIONS = [
-    ({"colour": "red"}, "--colour is no option of this app"),
-    ({"stage_1_path": "x"}, "--stage_1_path is no option of this app"),
+    ({"colour": "red"}, "--colour is not known: see --help for all options."),
+    ({"stage_1_path": "x"}, "--stage_1_path does not belong to --app wide_image, but to ambiguous_image"),
     ({"num_inference_steps": 0}, "--num_inference_steps 0 is out of range: give 1 to 1000."),
     ({"num_inference_steps": "2"}, "--num_inference_steps '2' is of the wrong kind: give a whole number."),
     ({"circular": 1}, "--circular 1 is of the wrong kind: give True or False."),
@@ -216,3 +216,30 @@ def test_words_that_an_embedded_model_does_not_know_are_warned_of() -> None:
     assert len(warned) == 1
     with pytest.raises(ValueError, match="'a cat'"):
         pipe(["a cat", "the letter Z"])
+
+
+@pytest.mark.parametrize(
+    ("app", "given", "words"),
+    [
+        ("wide_image", {"guidance_scal": 3.0}, "did you mean --guidance_scale?"),
+        ("wide_image", {"rotate_angl": 3.0}, "--rotate_angle belongs to ambiguous_image"),
+        ("ambiguous_image", {"panorama_width": 512}, "does not belong to --app ambiguous_image"),
+        ("wide_image", {"tag": "mine"}, "--tag applies to folders of pictures"),
+        ("wide_image", {"num_samples": 4, "keep_best": True}, "--num_samples --keep_best applies to folders"),
+    ],
+)
+def test_options_that_do_nothing_in_memory_are_refused(app: str, given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words.replace("?", "[?]")):
+        load_pipeline(app, model="tiny", **given)
+
+
+def test_a_picture_cannot_go_on_once_another_was_begun(wide: Load) -> None:
+    pipe = wide()
+    alone = pixels(pipe("b", seed=2))
+    first, second = pipe.steps("a", seed=1), pipe.steps("b", seed=2)
+    next(first), next(second)
+    with pytest.raises(ValueError, match="began another picture"):
+        next(first)
+    *_, last = second
+    files = pipe.plan.list_files(pipe.request("b"), "")
+    assert pixels(Output(2, pipe.products(last, files), {})) == alone

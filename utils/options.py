@@ -34,8 +34,10 @@ class Option:
         metavar: what stands for the value in the help.
         default_text: what the help says of the default where the values above do not tell.
         pinned: all pictures of a folder share its value. Not so for what moves no pixel, or is said per picture.
+        for_folders: it says what is written where; pictures that stay in memory have no use for it.
         by_content: it names a file of which only the content matters.
-        weights: it names weights; the components that a run needs of them.
+        weights: it names weights; the components that a run needs of them -> their kinds, keys of ``PARTS`` in
+            :mod:`utils.models.parts`.
     """
 
     help: str
@@ -49,8 +51,9 @@ class Option:
     metavar: str | tuple[str, ...] | None = None
     default_text: str = ""
     pinned: bool = True
+    for_folders: bool = False
     by_content: bool = False
-    weights: tuple[str, ...] = ()
+    weights: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def is_open(self) -> bool:

@@ -1,7 +1,7 @@
 """One contract for every network: eps in all views out of x_t in all views. And what surrounds the networks."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -25,6 +25,26 @@ class Conditioning:
     noise_level: int | None = None
 
 
+class NoisePredictor(Protocol):
+    """A network as the steps see it; each family of weights has one, most of them a :class:`Denoiser`."""
+
+    @property
+    def scheduler_config(self) -> dict[str, Any]:
+        """Configuration of the scheduler that belongs to the network."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs, and with it the states."""
+        ...
+
+    def predict_eps(
+        self, xts: torch.Tensor, timestep: int, conditioning: Conditioning, guidance_scale: float, batch_size: int
+    ) -> torch.Tensor:
+        """Predict the noise in every view, see :meth:`Denoiser.predict_eps`."""
+        ...
+
+
 class Denoiser:
     """A pretrained UNet as a function from x_t to eps.
 
@@ -41,7 +61,8 @@ class Denoiser:
         self.compiled, self.padded_to = compile, 0  # views of a compiled network's calls so far, 0 before the first
         if compile:
             unet.compile(dynamic=False)
-        self.unet, self.scheduler_config, self.device = unet, dict(scheduler_config), device
+        self.unet, self.device = unet, device
+        self.scheduler_config: dict[str, Any] = dict(scheduler_config)
         self.alphas_cumprod = alphas_cumprod(self.scheduler_config)
         self.predicts_v = self.scheduler_config.get("prediction_type", "epsilon") == "v_prediction"
 

@@ -25,7 +25,8 @@ class TotemOptions(SharedOptions):
     prompts: list[str] = option("one prompt per face", pinned=False, families={
         "if": ["a cat", "an owl", "a fox"], "tiny": ["the letter N", "the letter Z", "the letter M"]})  # fmt: skip
     stage_1_path: str = option(
-        "network and text encoder", weights=("unet", "text_encoder", "tokenizer", "scheduler"),
+        "network and text encoder",
+        weights={"unet": "unet", "text_encoder": "t5", "tokenizer": "t5_tokenizer", "scheduler": "betas"},
         families={"if": "DeepFloyd/IF-I-M-v1.0", "tiny": str(EMBEDDED / "letters-stage-1")},
     )  # fmt: skip
     lean: int = option("quarter turns between faces", default=1, low=0, high=3)

@@ -6,10 +6,11 @@ whatever decides a picture must be said here. Every check raises ValueError with
 
 import itertools
 import json
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from utils.models.parts import PARTS, SHARE, Part, is_list, is_size
 
 Config = dict[str, Any]
 
@@ -18,131 +19,34 @@ CONFIG_NAMES = {"scheduler": "scheduler_config.json", "image_noising_scheduler":
 BESIDE = ("model_index.json", "words.json")  # files that lie beside the components' folders
 NOISING = ("image_noising_scheduler", "low_res_scheduler")  # of the picture that a stage enlarges
 TRAINED_STEPS = 1000  # of a noising schedule: its noise levels are chosen from these
-LARGEST = 2**20  # no size in any configuration is above
 
-# those that describe their noise by betas; flow matching is something else
-SCHEDULERS = tuple(
-    f"{name}Scheduler"
-    for name in (
-        "DDIM", "DDIMParallel", "DDPM", "DDPMParallel", "PNDM", "LMSDiscrete", "EulerDiscrete",
-        "EulerAncestralDiscrete", "HeunDiscrete", "KDPM2Discrete", "KDPM2AncestralDiscrete", "DPMSolverMultistep",
-        "DPMSolverSinglestep", "DPMSolverSDE", "DEISMultistep", "UniPCMultistep", "SASolver", "LCM", "TCD",
-    )
-)  # fmt: skip
-CLASSES = {
-    "unet": ("UNet2DConditionModel",),
-    "vae": ("AutoencoderKL",),
-    **dict.fromkeys(("scheduler", *NOISING), SCHEDULERS),
-}
-CLIP_CLASSES = {"text_encoder": ("CLIPTextModel",), "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast")}
-T5_CLASSES = {"text_encoder": ("T5EncoderModel",), "tokenizer": ("T5Tokenizer", "T5TokenizerFast")}
+PREDICTED = ("epsilon", "v_prediction")
 CLIP_ENDS = ("<|startoftext|>", "<|endoftext|>")  # the pieces of CLIP's vocabulary that no merge makes
 
 
-class Kind(NamedTuple):
-    """What a value must be: in words, and as a test."""
-
-    words: str
-    holds: Callable[[Any], bool]
-
-
-def is_size(value: Any) -> bool:
-    """True for a whole number from 1 on that can be a size."""
-    return type(value) is int and 1 <= value <= LARGEST
-
-
-def is_number(value: Any) -> bool:
-    """True for a finite number."""
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def _is_list(value: Any, holds: Callable[[Any], bool]) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(holds, value))
-
-
-def one_of(*allowed: Any) -> Kind:
-    """Return the kind of a value that is one of these."""
-    return Kind(" or ".join(json.dumps(value) for value in allowed), lambda value: value in allowed)
-
-
-SIZE = Kind("a whole number above 0", is_size)
-SIZES = Kind("a list of whole numbers above 0", lambda value: _is_list(value, is_size))
-SIZE_OR_SIZES = Kind("a whole number above 0 or a list of them", lambda value: is_size(value) or SIZES.holds(value))
-COUNT = Kind("a whole number", lambda value: type(value) is int and 0 <= value <= LARGEST)
-NUMBER = Kind("a number", is_number)
-POSITIVE = Kind("a number above 0", lambda value: is_number(value) and value > 0)
-SHARE = Kind("a number above 0, at most 1", lambda value: is_number(value) and 0 < value <= 1)
-FLAG = Kind("true or false", lambda value: isinstance(value, bool))
-NAME = Kind("a name", lambda value: isinstance(value, str) and bool(value))
-NAMES = Kind("a list of names", lambda value: _is_list(value, NAME.holds))
-NOTHING = one_of(None)
-
-# fields that must be there
-FIELDS: dict[str, dict[str, Kind]] = {
-    "unet": {
-        "sample_size": SIZE, "in_channels": SIZE, "out_channels": SIZE, "block_out_channels": SIZES,
-        "down_block_types": NAMES, "up_block_types": NAMES, "layers_per_block": SIZE_OR_SIZES,
-        "attention_head_dim": SIZE_OR_SIZES, "cross_attention_dim": SIZE_OR_SIZES, "norm_num_groups": SIZE,
-        "norm_eps": POSITIVE, "act_fn": NAME, "flip_sin_to_cos": FLAG, "freq_shift": NUMBER,
-    },
-    "vae": {
-        "in_channels": one_of(3), "out_channels": one_of(3), "latent_channels": SIZE, "block_out_channels": SIZES,
-        "down_block_types": NAMES, "up_block_types": NAMES, "layers_per_block": SIZE, "norm_num_groups": SIZE,
-        "act_fn": NAME,
-    },
-    "clip": {
-        "model_type": one_of("clip_text_model"), "vocab_size": SIZE, "hidden_size": SIZE, "intermediate_size": SIZE,
-        "num_hidden_layers": SIZE, "num_attention_heads": SIZE, "max_position_embeddings": SIZE, "hidden_act": NAME,
-        "layer_norm_eps": POSITIVE,
-    },
-    "t5": {
-        "model_type": one_of("t5"), "vocab_size": SIZE, "d_model": SIZE, "d_kv": SIZE, "d_ff": SIZE,
-        "num_layers": SIZE, "num_heads": SIZE, "relative_attention_num_buckets": SIZE, "feed_forward_proj": NAME,
-        "layer_norm_epsilon": POSITIVE,
-    },
-    "scheduler": {
-        "num_train_timesteps": SIZE, "beta_start": SHARE, "beta_end": SHARE,
-        "beta_schedule": one_of("linear", "scaled_linear", "squaredcos_cap_v2"),
-    },
-}  # fmt: skip
-# fields that older models do not have: right where they are there
-OPTIONAL_FIELDS: dict[str, dict[str, Kind]] = {
-    "unet": {"addition_embed_type": one_of(None, "text")},
-    "vae": {
-        "scaling_factor": POSITIVE, "shift_factor": one_of(None, 0), "latents_mean": NOTHING, "latents_std": NOTHING,
-    },
-    "scheduler": {
-        "timestep_spacing": one_of("leading", "trailing", "linspace"), "steps_offset": COUNT,
-        "set_alpha_to_one": FLAG, "rescale_betas_zero_snr": FLAG, "thresholding": FLAG,
-        "dynamic_thresholding_ratio": SHARE, "sample_max_value": POSITIVE,
-    },
-}  # fmt: skip
-
-
-def check_components(folder: Path, components: Iterable[str]) -> None:
+def check_components(folder: Path, components: Mapping[str, str]) -> None:
     """Check the small files of the components that a run needs.
 
     Args:
         folder: in the Hub's layout; weights need not be there.
-        components: names of its subfolders. One with a VAE works in latents and reads CLIP, others read T5.
+        components: names of its subfolders -> their kinds, keys of ``PARTS``.
 
     Raises:
         ValueError: why the model is incomplete or of another kind.
     """
-    needed = set(components)
-    is_latent = "vae" in needed
-    classes = CLASSES | (CLIP_CLASSES if is_latent else T5_CLASSES)
     index = read_json(folder / "model_index.json")
-    configs = {name: read_config(folder, name) for name in sorted(needed)}
+    configs = {name: read_config(folder, name) for name in sorted(components)}
     for name, config in configs.items():
-        _check_class(index.get(name), config, name, classes[name])
-        _check_fields(config, fields_of(name, is_latent), f"{name}/{config_name(name)}")
-    if "unet" in configs:
+        part, file = PARTS[components[name]], f"{name}/{config_name(name)}"
+        _check_class(index.get(name), config, name, part)
+        _check_fields(config, part, file)
+        if components[name] == "betas":
+            _check_betas(config, name, file)
+    if components.get("unet") == "unet":
         _check_unet(configs)
-    for name in needed & {"scheduler", *NOISING}:
-        _check_betas(configs[name], name)
-    if "tokenizer" in configs:
-        check_tokenizer(folder / "tokenizer", configs["tokenizer"], configs["text_encoder"], is_latent)
+    if "tokenizer" in components:
+        is_clip = components["tokenizer"] == "clip_tokenizer"
+        check_tokenizer(folder / "tokenizer", configs["tokenizer"], configs["text_encoder"], is_clip)
 
 
 # ---------------------------------------------------------------------------------------------- configurations
@@ -180,33 +84,24 @@ def read_json(path: Path) -> Config:
     return value
 
 
-def _check_class(entry: Any, config: Config, name: str, allowed: tuple[str, ...]) -> None:
+def _check_class(entry: Any, config: Config, name: str, part: Part) -> None:
     """Check which class a component is of, as model_index.json says and as its own configuration does, if it does."""
     indexed = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
     if indexed is None:
         raise ValueError(f"model_index.json does not say what {name} is")
     for file, found in (("model_index.json", indexed), (config_name(name), config.get("_class_name", indexed))):
-        if found not in allowed:
-            known = "a scheduler with betas, such as DDIMScheduler" if allowed == SCHEDULERS else allowed[0]
-            raise ValueError(f"by {file}, {name} is {found!r}, wanted is {known}")
+        if found not in part.classes:
+            raise ValueError(f"by {file}, {name} is {found!r}, wanted is {part.wanted or part.classes[0]}")
 
 
-def fields_of(name: str, is_latent: bool) -> str:
-    """Return under which key of the tables above a component's fields are."""
-    if name == "text_encoder":
-        return "clip" if is_latent else "t5"
-    return "scheduler" if name in NOISING else name
-
-
-def _check_fields(config: Config, kind: str, file: str) -> None:
-    fields, optional = FIELDS.get(kind, {}), OPTIONAL_FIELDS.get(kind, {})
-    lacking = [name for name in fields if name not in config]
+def _check_fields(config: Config, part: Part, file: str) -> None:
+    lacking = [name for name in part.fields if name not in config]
     if lacking:
         raise ValueError(f"{file} does not say {', '.join(lacking)}")
-    for name, wanted in (fields | optional).items():
+    for name, wanted in {**part.fields, **part.optional}.items():
         if name in config and not wanted.holds(config[name]):
             raise ValueError(f"{file}: {name} is {_shown(config[name])}, wanted is {wanted.words}")
-    if "block_out_channels" in fields:
+    if "block_out_channels" in part.fields:
         _check_blocks(config, file)
 
 
@@ -251,9 +146,12 @@ def text_width(unet: Config) -> int | None:
     return width if is_size(width) else None
 
 
-def _check_betas(config: Config, name: str) -> None:
-    file, steps, betas = f"{name}/{config_name(name)}", config["num_train_timesteps"], config.get("trained_betas")
-    if betas is not None and not (_is_list(betas, SHARE.holds) and len(betas) == steps):
+def _check_betas(config: Config, name: str, file: str) -> None:
+    steps, betas = config["num_train_timesteps"], config.get("trained_betas")
+    predicted = config.get("prediction_type", PREDICTED[0])
+    if predicted not in PREDICTED:
+        raise ValueError(f"{file}: the network predicts {predicted!r}, wanted is {' or '.join(PREDICTED)}")
+    if betas is not None and not (is_list(betas, SHARE.holds) and len(betas) == steps):
         raise ValueError(f"{file}: trained_betas is no list of {steps} numbers above 0, at most 1")
     if name in NOISING and steps != TRAINED_STEPS:
         raise ValueError(f"{file}: num_train_timesteps is {steps}, wanted is {TRAINED_STEPS}")

@@ -7,14 +7,15 @@ configuration files are read before :meth:`ModelSource.fetch` brings the weights
 import functools
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
 from utils.files import is_file, is_folder, sha256
-from utils.models.components import CONFIG_NAMES, NAMES, check_components, check_weights, read_config, read_json
+from utils.models.components import CONFIG_NAMES, check_components, check_weights, read_config, read_json
+from utils.models.parts import NAMES
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONFIGS = ("*.json", "*/*.json", "*/*.txt", "*/*.model")
@@ -54,12 +55,6 @@ class ModelSource:
     def unusable(self, reason: object) -> UserError:
         """Return the error that says why this model cannot be loaded."""
         return UserError(f"{self.name} cannot be loaded ({reason}): fetch it again, or give another model.")
-
-    def check_prediction(self) -> None:
-        """Raise UserError unless the network predicts eps or v."""
-        predicted = self.config("scheduler").get("prediction_type", "epsilon")
-        if predicted not in ("epsilon", "v_prediction"):
-            raise UserError(f"{self.name} predicts {predicted!r}: take weights that predict epsilon or v_prediction.")
 
     def words(self) -> dict[str, list[str]] | None:
         """Return the closed vocabulary of an embedded model, or None for a model that reads any text.
@@ -158,29 +153,29 @@ class ModelSource:
         return "pickled weights are not loaded: take a model with safetensors files."
 
 
-def open_source(name: str, components: tuple[str, ...], revision: str | None, option: str) -> ModelSource:
+def open_source(name: str, components: Mapping[str, str], revision: str | None, option: str) -> ModelSource:
     """Find a model and check that the small files of all that the run needs are complete; no weights are read.
 
     Args:
         name: folder, or ``owner/repository`` of the Hub.
-        components: needed subfolders.
+        components: needed subfolders -> their kinds, keys of ``PARTS`` in :mod:`utils.models.parts`.
         revision: branch, tag or commit of the Hub.
         option: the option that gave ``name``, for messages.
 
     Raises:
         UserError: no such folder or repository, no access, the Hub out of reach, or a component missing or incomplete.
     """
-    shown, folder = _shown(name), Path(name)
+    shown, folder, names = _shown(name), Path(name), tuple(components)
     if not name or "\0" in name:
         raise UserError(f"--{option} {shown} names nothing: give a model folder or a Hub id such as owner/name.")
     if is_folder(folder):
         if revision is not None:
             raise UserError(f"--revision {revision} applies to a Hub id, --{option} {shown} is a folder: leave it out.")
-        source = ModelSource(name, folder, components, None, _list_files(folder, components))
+        source = ModelSource(name, folder, names, None, _list_files(folder, names))
     elif is_file(folder):
         raise UserError(f"--{option} {shown} is a file: give the folder of the whole model, or a Hub id.")
     elif name.count("/") == 1 and not name.startswith((".", "~", "/")):
-        source = _open_repository(name, components, revision, option)
+        source = _open_repository(name, names, revision, option)
     else:
         raise UserError(f"--{option} {shown}: no such folder: give a model folder or a Hub id such as owner/name.")
     for component in components:
