@@ -43,6 +43,18 @@ def test_means_and_errors_are_over_what_all_folders_have(tmp_path: Path) -> None
     assert other.difference_error == pytest.approx(np.std([0.1, 0.0, 0.2], ddof=1) / 3**0.5)
 
 
+def test_graded_folders_can_be_compared_and_their_grade_is_checked(tmp_path: Path) -> None:
+    folder = scored(tmp_path / "1", FIRST)
+    path = folder / "eval_details.json"
+    for grade, fits in (({"points": 10, "of": 10.0, "rule": "r"}, True), (None, True), ({"points": "ten"}, False)):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "grade": grade}))
+        if fits:
+            assert len(compare([folder])) == 1
+        else:
+            with pytest.raises(UserError, match="points is"):
+                compare([folder])
+
+
 def test_the_table_names_every_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = [scored(tmp_path / "1", FIRST), scored(tmp_path / "2", SECOND)]
     assert evaluation.main(["--compare", *map(str, folders)]) == 0

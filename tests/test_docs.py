@@ -20,7 +20,7 @@ PAGES = sorted(
     for folder in (ROOT, *(ROOT / name for name in ("docs", "data", "training", "benchmarks", "results")))
     for path in (folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
 )
-README, EVAL = ROOT / "README.md", ROOT / "eval.py"
+README, EVAL, SUBMIT = ROOT / "README.md", ROOT / "eval.py", ROOT / "submit.py"
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9_-]*")
@@ -110,12 +110,12 @@ def test_every_benchmark_is_explained() -> None:
 
 def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     explained = set(OPTION.findall(read(ROOT / "docs" / "options.md")))
-    assert (options_of_main(capsys) | options_of_scripts(EVAL)) - explained == set()
+    assert (options_of_main(capsys) | options_of_scripts(EVAL, SUBMIT)) - explained == set()
 
 
 @every_page
 def test_options_that_a_page_names_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    scripts = [EVAL, *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "training").rglob("*.py")]
+    scripts = [EVAL, SUBMIT, *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "training").rglob("*.py")]
     known = options_of_main(capsys) | options_of_scripts(*scripts) | OTHER_PROGRAMS | {"--help"}
     named = {option for span in code_spans(page) for option in OPTION.findall(span)}
     assert named - known == set()

@@ -16,6 +16,7 @@ FLOORS = (
     ("utils.models", "utils.views"),
     ("utils.run",),
     ("utils.animation", "utils.scoring"),
+    ("utils.submission",),
     ("guidance.schedule", "guidance.synchronization", "guidance.windows"),
     ("guidance.networks", "guidance.shared_options"),
     ("guidance.base_model",),
@@ -24,7 +25,7 @@ FLOORS = (
     ("guidance.ambiguous_image_model", "guidance.pipeline", "guidance.wide_image_model"),
     ("guidance",),
     ("guidance.command_line", "guidance.sampling"),
-    ("eval", "main"),
+    ("eval", "main", "submit"),
     ("training",),
     ("benchmarks",),
 )
@@ -34,8 +35,9 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 def modules() -> dict[str, Path]:
     """Module name -> file, of all code but the tests."""
     found = {}
-    for path in [ROOT / "main.py", ROOT / "eval.py", *(p for name in ("utils", "guidance", "training", "benchmarks")
-                                                        for p in (ROOT / name).rglob("*.py"))]:  # fmt: skip
+    scripts = [ROOT / name for name in ("main.py", "eval.py", "submit.py")]
+    for path in [*scripts, *(p for name in ("utils", "guidance", "training", "benchmarks")
+                             for p in (ROOT / name).rglob("*.py"))]:  # fmt: skip
         parts = path.relative_to(ROOT).with_suffix("").parts
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found

@@ -220,6 +220,7 @@ def check_type(value: Any, kind: Any, place: str) -> None:
     """
     if kind is Any or type(value) is kind:
         return
+    kind = next((part for part in _members(kind) if _has_type(value, part)), kind)
     if is_typeddict(kind):
         _check_object(value, kind, place)
     elif not _has_type(value, kind):
@@ -248,9 +249,14 @@ def _fields(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
+def _members(kind: Any) -> tuple[Any, ...]:
+    """Return the types of a union, of any other type itself."""
+    return get_args(kind) if get_origin(kind) in (types.UnionType, Union) else (kind,)
+
+
 def _has_type(value: Any, kind: Any) -> bool:
-    if get_origin(kind) in (types.UnionType, Union):
-        return any(_has_type(value, part) for part in get_args(kind))
+    if is_typeddict(kind):
+        return type(value) is dict
     if kind is float:
         return type(value) is float or (type(value) is int and abs(value) <= LARGEST_SEED)
     return type(value) is (get_origin(kind) or kind)  # bool is no int here
@@ -258,8 +264,8 @@ def _has_type(value: Any, kind: Any) -> bool:
 
 def _describe(kind: Any) -> str:
     names = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
-    options = get_args(kind) if get_origin(kind) in (types.UnionType, Union) else (kind,)
-    return " or ".join(names.get(get_origin(option) or option, "null") for option in options)
+    kinds = [dict if is_typeddict(part) else get_origin(part) or part for part in _members(kind)]
+    return " or ".join(names.get(one, "null") for one in kinds)
 
 
 def _check_picture(picture: PictureEntry, place: str) -> None:

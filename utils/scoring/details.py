@@ -1,7 +1,7 @@
 """``eval_details.json``: the part of its schema that others read, and its one reader."""
 
 from pathlib import Path
-from typing import Any, Required, TypedDict, cast
+from typing import Any, NotRequired, Required, TypedDict, cast
 
 from utils.errors import UserError
 from utils.files import is_file
@@ -19,11 +19,20 @@ class ClipRow(TypedDict, total=False):
 
 
 class ScoreRow(TypedDict):
-    """A picture and how well it fits its prompt."""
+    """A picture, how well it fits its prompt, and the hash of the file that was scored (0.1.0 wrote none)."""
 
     file: str
     prompt: str
     score: float
+    sha256: NotRequired[str]
+
+
+class PromptRow(TypedDict):
+    """The mean score of a prompt's pictures."""
+
+    prompt: str
+    score: float
+    files: list[str]
 
 
 class ViewsRow(TypedDict):
@@ -56,6 +65,7 @@ class Details(TypedDict, total=False):
 
     clip: Required[ClipRow]
     pictures: Required[list[ScoreRow]]
+    prompts: list[PromptRow]
     pairs: list[ViewsRow]
     skipped: list[SkippedRow]
     app: str

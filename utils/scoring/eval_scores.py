@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from utils.errors import UserError
+from utils.files import sha256
 from utils.images import decode
 from utils.scoring.clip_files import TINY, ClipSource
 from utils.scoring.clip_model import ClipScorer
@@ -54,7 +55,7 @@ def score_plan(plan: ScorePlan, source: ClipSource, app: str, source_dir: str, f
     skipped = sorted([*known, *broken], key=lambda item: item["file"])
     if not pictures:
         raise UserError(f"{source_dir} has no picture to score: {skipped[0]['file']!r} is {skipped[0]['reason']}.")
-    rows = _score_rows(pictures, features)
+    rows = _score_rows(pictures, features, Path(source_dir))
     prompts = _prompt_rows(rows)
     views = [
         _view_row(item, features, scorer.logit_scale) for item in plan.views if set(item.files) <= set(features.images)
@@ -101,11 +102,14 @@ def _batches(items: Sequence[ScoredFile], size: int) -> Iterator[Sequence[Scored
         yield items[start : start + size]
 
 
-def _score_rows(pictures: Sequence[ScoredFile], features: Features) -> list[dict[str, Any]]:
+def _score_rows(pictures: Sequence[ScoredFile], features: Features, folder: Path) -> list[dict[str, Any]]:
     def cosine(picture: ScoredFile) -> float:
         return float(cosine_matrix(features.images[picture.file][None], features.texts[picture.prompt][None])[0, 0])
 
-    return [{"file": picture.file, "prompt": picture.prompt, "score": cosine(picture)} for picture in pictures]
+    return [
+        {"file": item.file, "prompt": item.prompt, "score": cosine(item), "sha256": sha256(folder / item.file)}
+        for item in pictures
+    ]
 
 
 def _prompt_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
