@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import main
 from guidance.command_line import parse
@@ -113,6 +114,19 @@ def run_json(folder: Path) -> dict[str, Any]:
 def contents(folder: Path, pattern: str = "*.png") -> dict[str, bytes]:
     """File name -> bytes."""
     return {path.name: path.read_bytes() for path in sorted(folder.glob(pattern))}
+
+
+def shown(folder: Path, pattern: str = "*.png") -> dict[str, bytes]:
+    """File name -> pixels: what a PNG says of itself besides, such as its options, does not count."""
+    return {path.name: pixels(path) for path in sorted(folder.glob(pattern))}
+
+
+def pixels(path: Path) -> bytes:
+    """The pixels of a picture, or the bytes of another file."""
+    if path.suffix != ".png":
+        return path.read_bytes()
+    with Image.open(path) as picture:
+        return repr((picture.size, picture.mode)).encode() + picture.tobytes()
 
 
 def comparable(run: dict[str, Any]) -> dict[str, Any]:

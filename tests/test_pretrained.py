@@ -119,7 +119,7 @@ def test_v_prediction_weights_run_and_are_read_as_such(sd_folder: Path, tmp_path
     folder = hub_folders.make_stable_diffusion(tmp_path / "v", prediction_type="v_prediction")
     for name, path in (("eps", sd_folder), ("v", folder)):
         assert main.main(runs.wide(path, tmp_path / name, "--prompt", "a")) == 0
-    eps, v = (runs.contents(tmp_path / name / "t") for name in ("eps", "v"))
+    eps, v = (runs.shown(tmp_path / name / "t") for name in ("eps", "v"))
     assert eps.keys() == v.keys() and all(eps[name] != v[name] for name in eps)
 
 
@@ -199,8 +199,8 @@ def test_the_cache_knows_negative_prompts(
         assert main.main([*argv, "--tag", tag, *([] if negative is None else ["--negative_prompt", negative])]) == 0
         assert encoded == new
     assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 5
-    first, again = (runs.contents(tmp_path / tag) for tag in ("haze-4", "haze-0"))
-    assert first == again and first != runs.contents(tmp_path / "blur-1")
+    first, again, other = (runs.shown(tmp_path / tag) for tag in ("haze-4", "haze-0", "blur-1"))
+    assert first == again and first != other
 
 
 @pytest.fixture

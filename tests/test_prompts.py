@@ -1,5 +1,6 @@
 """Prompts become safe, unique file names; prompts files are read whole; closed vocabularies are told."""
 
+import json
 import random
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from guidance import get_app
 from guidance.ambiguous_image_app import read_view_prompts, view_prompts
+from guidance.command_line import parse
 from guidance.wide_image_app import check_positions, read_strip_prompts, strip_positions
 from tests.analytic import ambiguous_options, wide_options
 from utils.errors import UserError
@@ -208,3 +210,12 @@ def test_a_prompt_without_a_known_subject_is_refused_with_the_list(prompt: str) 
         unknown_words(prompt, WORDS)
     for word in (*WORDS["subjects"], *WORDS["styles"]):
         assert word in str(refusal.value)
+
+
+def test_prompts_of_a_file_are_taken_as_they_are(tmp_path: Path) -> None:
+    """The default style belongs to prompts of the command line."""
+    entries = {"x": {"canonical_prompt": "a horse", "instance_prompt": "a boat"}}
+    (tmp_path / "p.json").write_text(json.dumps(entries))
+    app, given = parse(["--app", "ambiguous_image", "--prompts_file", str(tmp_path / "p.json")])
+    for known in (given, app.fill(given, "deepfloyd"), app.fill(given, "tiny")):
+        assert [request.prompts for request in app.requests(known)] == [("a horse", "a boat")]

@@ -98,6 +98,19 @@ def test_the_same_prompt_twice_is_two_pictures_for_good(tmp_path: Path) -> None:
     assert names(enter(tmp_path, [REQUESTS[0]])) == []
 
 
+def test_samples_are_named_by_their_seeds(tmp_path: Path) -> None:
+    """Also one that joins a folder later; what is there keeps its name."""
+
+    def enter_seeds(seeds: range, *requests: PictureRequest) -> list[str]:
+        return names(RunFolder(tmp_path, HEADER).open(list(requests), list_files, "cpu", seeds))
+
+    assert enter_seeds(range(1, 2), REQUESTS[0], REQUESTS[1]) == ["one", "two"]
+    assert enter_seeds(range(7, 8), REQUESTS[0]) == ["one_seed7"]
+    assert enter_seeds(range(1, 3), REQUESTS[1]) == ["two", "two_seed2"]
+    assert enter_seeds(range(4, 6), REQUESTS[2]) == ["three_seed4", "three_seed5"]
+    assert enter_seeds(range(4, 6), REQUESTS[2], REQUESTS[2])[2:] == ["three_seed4~2", "three_seed5~2"]
+
+
 def test_other_crops_of_a_prompt_are_another_picture(tmp_path: Path) -> None:
     enter(tmp_path)
     assert names(enter(tmp_path, [PictureRequest(("one",), {"eval_pos": (5,)})])) == ["one~2"]

@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ from PIL import Image
 
 from utils.errors import UserError
 from utils.prompts import PictureRequest
+from utils.provenance import PROGRAM
 from utils.run import writer as writing
 from utils.run.run_folder import RunFolder
 from utils.run.run_record import PictureEntry
-from utils.run.writer import Sample, Writer
+from utils.run.writer import Sample, Writer, write_files
 
+ROOT = Path(__file__).resolve().parents[1]
 HEADER = {"app": "wide_image", "options": {}, "model": {"family": "sd", "sources": {}}}
 
 
@@ -139,3 +142,33 @@ def test_products_that_are_no_pictures_are_written_as_they_are(tmp_path: Path) -
         writer.write(picture, Sample(0, {"a.glb": b"glTF", "a.png": Image.new("RGB", (2, 2))}))
     assert writer.failures == {} and (tmp_path / "a.glb").read_bytes() == b"glTF" and not (tmp_path / "a.gif").exists()
     assert [one["name"] for one in folder.finished()] == ["a"]
+
+
+def test_pngs_say_what_they_show_and_how_they_were_made(tmp_path: Path) -> None:
+    header = {
+        "app": "toy", "options": {"case_num": 2, "views_names": ["identity", "flip"]},
+        "model": {"family": "sd", "sources": {"sd_path": {"name": "/home/me/sd", "commit": None, "sha256": "abc"}}},
+    }  # fmt: skip
+    folder = RunFolder(tmp_path / "run", header)
+    files = [
+        {"file": "ä.png", "role": "view", "prompt": "ein ä, 猫", "view": 1},
+        {"file": "both.png", "role": "side_by_side"},
+        {"file": "cut.png", "role": "crop", "position": 8},
+    ]
+    request = PictureRequest(("a", "ein ä, 猫"), {"negative_prompt": "fog", "eval_pos": [8]})
+    (picture,) = folder.open([request], lambda *_: [dict(file) for file in files], "cpu", [0])
+    write_files(folder, picture, Sample(7, {file["file"]: Image.new("RGB", (2, 2), "red") for file in files}))
+    view, both, cut = (Image.open(folder.path / file["file"]) for file in files)
+    assert view.text["prompt"] == "ein ä, 猫" and view.text["view"] == "1" and view.text["role"] == "view"
+    assert both.text["prompt"] == "a\nein ä, 猫" and "view" not in both.text and cut.text["position"] == "8"
+    for one in (view, both, cut):
+        assert one.text["seed"] == "7" and one.text["negative_prompt"] == "fog"
+        assert json.loads(one.text["options"]) == {"app": "toy", **header["options"]}
+        assert json.loads(one.text["weights"]) == {"family": "sd", "sd_path": "abc"}  # and nobody's folders
+        assert one.text["Software"] == PROGRAM and one.getpixel((1, 1)) == (255, 0, 0)
+
+
+def test_the_program_has_one_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert f"{project['name']} {project['version']}" == PROGRAM
+    assert f"## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -5,11 +5,13 @@ The only place where value ranges change: networks [-1, 1], blending [0, 1], fil
 
 import io
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from utils.files import is_file, write_atomic
 
@@ -128,8 +130,10 @@ def save_png(path: Path, picture: Image.Image) -> None:
     write_atomic(path, png_bytes(picture))
 
 
-def png_bytes(picture: Image.Image) -> bytes:
-    """Return a picture of any mode as a PNG."""
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
+def png_bytes(picture: Image.Image, texts: Mapping[str, str] | None = None) -> bytes:
+    """Return a picture of any mode as a PNG, with texts about it by keyword (iTXt chunks) if there are any."""
+    buffer, chunks = io.BytesIO(), PngInfo()
+    for keyword, text in (texts or {}).items():
+        chunks.add_itxt(keyword, text)
+    picture.save(buffer, format="PNG", pnginfo=chunks)
     return buffer.getvalue()

@@ -12,7 +12,7 @@ from typing import Any, Required, TypedDict
 
 from utils.errors import UserError
 
-MAX_STEM_BYTES = 180  # leaves room for "_<position>.png" and "~<number>" within the 255 bytes of a file name
+MAX_STEM_BYTES = 180  # leaves room for "_seed<number>", "~<number>" and "_<position>.png" in a file name's 255 bytes
 NEGATIVE = "negative_prompt"
 
 

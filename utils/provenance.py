@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+PROGRAM = "diffusion-synchronization 0.2.0"
 CPUINFO = Path("/proc/cpuinfo")
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "numpy", "pillow", "safetensors")
 

@@ -50,6 +50,9 @@ class Progress:
             todo: the pictures that this run was to make.
             main_file: picture -> the file to look at.
         """
+        if not todo:
+            self.say(f"All pictures are there already: {folder.path}")
+            return
         names = {picture["name"] for picture in todo}
         paths = [folder.path / main_file(picture) for picture in folder.finished() if picture["name"] in names]
         more = [f"  ... and {len(paths) - SHOWN_AT_END} more"] if len(paths) > SHOWN_AT_END else []

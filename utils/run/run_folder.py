@@ -7,6 +7,7 @@ that was stopped goes on where it was.
 import itertools
 import json
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -186,14 +187,22 @@ class RunFolder:
         wanted: Sequence[tuple[PictureRequest, int]],
         list_files: Callable[[PictureRequest, str], list[FileEntry]],
     ) -> list[PictureEntry]:
-        """Return the wanted entries; those that are new are appended to ``pictures`` with files of their own."""
-        known = list(pictures)
+        """Return the wanted entries; those that are new are appended to ``pictures`` with files of their own.
+
+        Where a folder has several seeds of one request, new files are named after their seed, too.
+        """
+        known, seeds = list(pictures), defaultdict(set)
+        for request, seed in [*((request_of(entry), first_seed(entry)) for entry in pictures), *wanted]:
+            seeds[_key(request)].add(seed)
         taken = {entry["file"].casefold() for picture in known for entry in picture["files"]}
         mine: list[PictureEntry] = []
         for request, seed in wanted:
             picture = next((entry for entry in known if _is_same(entry, request, seed)), None)
             if picture is None:
-                files = unique_files(lambda suffix, request=request: list_files(request, suffix), taken)
+                mark = f"_seed{seed}" if seeds[_key(request)] - {seed} else ""
+                files = unique_files(
+                    lambda suffix, request=request, mark=mark: list_files(request, mark + suffix), taken
+                )
                 self._check_free(files)
                 picture = _new_entry(request, files, seed)
                 pictures.append(picture)
@@ -270,6 +279,11 @@ def _enter_session(content: RunRecord, device: str) -> None:
     session = {**environment(), "device": device}
     if not content["sessions"] or {**content["sessions"][-1], "started": ""} != {**session, "started": ""}:
         content["sessions"].append(session)
+
+
+def _key(request: PictureRequest) -> str:
+    """Return a text that is the same for equal requests."""
+    return json.dumps([list(request.prompts), given(request.inputs)], sort_keys=True)
 
 
 def _is_same(picture: PictureEntry, request: PictureRequest, seed: int) -> bool:

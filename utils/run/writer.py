@@ -1,5 +1,6 @@
 """Finished pictures are encoded, written and entered in ``run.json`` while the next one is made."""
 
+import json
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from PIL import Image
 from utils.console import complain
 from utils.files import write_atomic
 from utils.images import png_bytes
+from utils.prompts import FileEntry
+from utils.provenance import PROGRAM
 from utils.run.run_folder import ANIMATION, RunFolder
-from utils.run.run_record import PictureEntry
+from utils.run.run_record import PictureEntry, inputs_of
 
 Product = Image.Image | bytes  # an RGB picture, written as PNG; or the bytes of a file of any other kind
 
@@ -99,5 +102,29 @@ def write_files(folder: RunFolder, picture: PictureEntry, sample: Sample) -> Non
     for entry in picture["files"]:
         if entry["role"] != ANIMATION:
             product = sample.products[entry["file"]]
-            data = product if isinstance(product, bytes) else png_bytes(product)
+            texts = texts_about(folder.header, picture, entry, sample.seed)
+            data = product if isinstance(product, bytes) else png_bytes(product, texts)
             write_atomic(folder.path / entry["file"], data)
+
+
+def texts_about(header: Mapping[str, Any], picture: PictureEntry, entry: FileEntry, seed: int) -> dict[str, str]:
+    """Return what a PNG says of itself, by keyword: enough to make it again with the same weights.
+
+    Args:
+        header: of the folder, as ``run.json`` keeps it.
+        picture, entry: what the folder lists of the picture and of this file.
+        seed: of the sample.
+    """
+    weights = {name: one.get("commit") or one.get("sha256") for name, one in header["model"]["sources"].items()}
+    inputs = {name: value for name, value in inputs_of(picture).items() if isinstance(value, str)}
+    place = {name: str(entry[name]) for name in ("view", "position") if name in entry}
+    return {
+        "prompt": entry["prompt"] if "prompt" in entry else "\n".join(picture["prompts"]),
+        **inputs,
+        "seed": str(seed),
+        "role": entry["role"],
+        **place,
+        "options": json.dumps({"app": header["app"], **header["options"]}, ensure_ascii=False),
+        "weights": json.dumps({"family": header["model"]["family"], **weights}, ensure_ascii=False),
+        "Software": PROGRAM,
+    }

@@ -10,7 +10,7 @@ from utils.scoring.eval_plan import NamingRule, ScoredFile, SkippedFile, Views
 
 STRIP_RATIO = 1.5
 NUMBERED = re.compile(r"(?P<stem>.*)_(?P<position>\d+)", re.DOTALL)
-REPEATED = re.compile(r"(~view\d+)?(~\d+)?$")  # what is appended to a name that is taken
+REPEATED = re.compile(r"(~view\d+)?(_seed\d+)?(~\d+)?$")  # what is appended to a name: of several seeds, or taken
 SIDE_BY_SIDE = "views side by side; each view is scored alone"
 
 
