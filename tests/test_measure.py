@@ -16,7 +16,7 @@ from tests.analytic import asking
 from training import find_pairs
 from training import measure_models as measure
 from training.drawing import letters, scenes
-from training.measure import judge
+from training.measure import judge, stranger
 from training.measure import letter_pictures as measure_letters
 from training.measure import report as measure_report
 from training.measure import shipped as measure_shipped
@@ -152,11 +152,52 @@ def test_two_pictures_are_told_from_one(tmp_path: Path) -> None:
     assert reading.own and not reading.one and reading.apart > 100
 
 
-def test_the_shipped_pairs_are_ten_of_twelve_letters_and_turned_ones_count_once() -> None:
+def test_the_shipped_entries_are_ten_of_six_pairs_and_ten_letters_and_turned_ones_count_once() -> None:
     shipped = read_view_prompts(measure_tool.ROOT / measure_letters.PAIR_PROMPTS).values()
     names = [measure_letters.pair_name(list(fields.values())) for fields in shipped]
     assert measure_letters.variety_row(names).reached
-    assert measure_letters.variety_row(["N/Z a photo", "Z/N a photo"]).shown == "1 pairs, 2 letters"
+    assert measure_letters.variety_row(["N/Z a photo", "Z/N a photo"]).shown == "2 entries, 1 pairs, 2 letters"
+
+
+def test_a_judge_that_says_yes_to_all_agrees_as_often_as_a_person_says_yes() -> None:
+    views, rows = measure_letters.read_by_eye()
+    assert len(views) == len(rows) == 160 and {view.size for view in views} == {(64, 64)}
+    assert len({view.tobytes() for view in views}) == 160
+    yes = np.mean([row["read_by_eye"] == "1" for row in rows])
+    wanted = [measure_letters.letter_of(row["prompt"]) for row in rows]
+    assert measure_letters.agreement_by_eye(lambda _: wanted) == pytest.approx(yes)
+    assert measure_letters.agreement_by_eye(lambda _: ["none"] * 160) == pytest.approx(1 - yes)
+
+
+def test_all_views_are_on_the_sheet_seed_by_seed(tmp_path: Path) -> None:
+    shots = [shot_of(tmp_path, [top_half("n"), top_half("s")], ["the letter N", "the letter S"])] * 3
+    measure_letters.save_sheet([shots, shots[:1]], tmp_path / "sheet.png", side=8)
+    sheet = Image.open(tmp_path / "sheet.png")
+    assert sheet.size == (48, 16)
+    assert compass([sheet.crop((left, 0, left + 8, 8)) for left in range(0, 48, 8)]) == ["n", "s"] * 3
+
+
+def test_a_stranger_gets_black_letters_on_white_paper() -> None:
+    pixels = np.full((128, 128, 3), (120, 180, 120), np.uint8)
+    pixels[40:90, 60:70] = (200, 20, 20)  # of nearly the same brightness
+    small = np.asarray(stranger.prepare(Image.fromarray(pixels)))
+    assert set(np.unique(small)) == {0, 255} and small.shape == (64, 64)
+    assert small[16 + 16, 16 + 16] == 0 and small[:16].min() == 255 and small[20, 20] == 255
+    assert stranger.threshold(np.array([[10, 12, 200, 210]], np.uint8)) in range(12, 200)
+
+
+def test_the_stranger_is_missed_aloud(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(stranger, "installed", lambda: False)
+    row, shares = measure_letters.measure_stranger({})
+    assert row.reached is None and "not measured" in row.shown and shares == {}
+    assert "apt install tesseract-ocr" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not stranger.installed(), reason="needs the program tesseract")
+def test_the_stranger_reads_drawn_letters_in_their_order() -> None:
+    masks = letters.draw_face(letters.find_faces()[0])[0]
+    views = [Image.fromarray(255 - masks[letters.LETTERS.index(letter)]).convert("RGB") for letter in "nkwe"]
+    assert stranger.read(views) == ["n", "k", "w", "e"]
 
 
 def test_shots_are_read_by_prompt_and_seed_and_only_those_asked_for(tmp_path: Path) -> None:
@@ -252,6 +293,14 @@ def test_scenes_are_drawn_with_their_labels() -> None:
     assert torch.equal(pictures, again)
 
 
+def test_the_judge_is_shown_letters_and_what_is_none(invented_glyphs: judge.Glyphs) -> None:
+    pictures, labels = judge.letter_or_none_drawer(invented_glyphs)(40, np.random.default_rng(0))
+    assert pictures.shape == (40, 3, judge.SIZE, judge.SIZE) and pictures.abs().max() <= 1
+    assert (labels == 26).sum() == 14 and labels.max() == 26
+    none, told = judge.none_drawer(invented_glyphs)(5, np.random.default_rng(0))
+    assert none.shape[0] == 5 and (told == 26).all()
+
+
 def test_pictures_come_to_the_judge_upright_and_in_its_range() -> None:
     batch = judge.to_batch([top_half("n"), Image.new("RGB", (128, 128), "white")])
     assert batch.shape == (2, 3, judge.SIZE, judge.SIZE)
@@ -285,8 +334,8 @@ def test_the_judge_of_letters_is_kept_and_loaded_again(
     accuracy = judge.accuracy
     monkeypatch.setattr(judge, "accuracy", lambda network, draw, count: accuracy(network, draw, 52))
     first, again = (judge.letter_judge(tmp_path, steps=2) for _ in range(2))
-    assert (tmp_path / "judge-letters.pt").exists() and first.classes == tuple(letters.LETTERS)
-    assert first.held_out == again.held_out
+    assert (tmp_path / "judge-letters-or-none.pt").exists() and first.classes == (*letters.LETTERS, judge.NONE)
+    assert (first.held_out, first.none_held_out) == (again.held_out, again.none_held_out)
     assert first([top_half("n"), top_half("e")]) == again([top_half("n"), top_half("e")])
 
 

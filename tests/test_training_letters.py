@@ -9,7 +9,7 @@ import torch
 from diffusers import IFPipeline, IFSuperResolutionPipeline
 
 from training import train_letters_stage_1, train_letters_stage_2
-from training.drawing import letters
+from training.drawing import letters, strokes, unreadable
 from training.networks import t5_text
 
 WITHOUT_CHECKER = {
@@ -57,6 +57,52 @@ def test_pictures_depend_on_the_generator_only_and_stay_in_range(workplace: Path
     assert letters.shrink(first, 32).shape == (156, 3, 32, 32)
 
 
+def test_a_hand_draws_every_capital_alike_each_time_and_no_other_hand_does() -> None:
+    masks, widths = strokes.draw_face(letters.MASK_SIZE, 3)
+    assert masks.shape == (26, letters.MASK_SIZE, letters.MASK_SIZE) and masks.dtype == np.uint8
+    assert (widths > 0).all() and len({mask.tobytes() for mask in masks}) == 26
+    assert (masks == strokes.draw_face(letters.MASK_SIZE, 3)[0]).all()
+    assert (masks != strokes.draw_face(letters.MASK_SIZE, 4)[0]).any()
+
+
+def test_corners_are_cut_and_ends_stay() -> None:
+    corner = strokes.cut_corners([(0, 0), (1, 0), (1, 1)], 0.25)
+    assert corner[0] == (0, 0) and corner[-1] == (1, 1)
+    assert max(x - y for x, y in corner) < 0.9  # of 1 at the corner
+    ring = strokes.cut_corners([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)], 0.25)
+    assert ring[0] == ring[-1] and min(abs(x) + abs(y) for x, y in ring) > 0.1
+
+
+def drawn_letters(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The faces of some hands, for which no font is needed."""
+    faces = [strokes.draw_face(letters.MASK_SIZE, seed) for seed in range(count)]
+    return tuple(torch.from_numpy(np.stack(parts)) for parts in zip(*faces, strict=True))
+
+
+def test_what_is_no_letter_depends_on_the_generator_only() -> None:
+    glyphs = drawn_letters(2)
+    first, again = (unreadable.draw(glyphs, 23, 32, np.random.default_rng(3)) for _ in range(2))
+    assert first.shape == (23, 3, 32, 32) and torch.equal(first, again)
+    assert first.min() >= -1 and first.max() <= 1
+    assert not torch.equal(first, unreadable.draw(glyphs, 23, 32, np.random.default_rng(4)))
+    worn = unreadable.draw_worn(glyphs, np.arange(156), 32, np.random.default_rng(3))
+    assert worn.shape == (156, 3, 32, 32) and worn.isfinite().all()
+
+
+def test_no_letter_is_turned_or_mirrored_into_one() -> None:
+    assert not {"h", "i", "n", "o", "s", "x", "z"} & unreadable.TURNS.keys()  # turned, they are themselves or another
+    assert not set("ahimotuvwxy") & set(unreadable.MIRRORED)
+    for letter, turn in (("u", 3), ("c", 1), ("e", 3), ("m", 1), ("w", 3), ("j", 3), ("a", 2), ("m", 2), ("w", 2)):
+        assert turn not in unreadable.TURNS.get(letter, ()), (letter, turn)
+
+
+def test_a_mixture_has_lost_much_of_both_letters() -> None:
+    one, other = torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)
+    one[..., :4, :] = other[..., 2:6, :] = 1
+    assert unreadable.overlap(one, one).item() == 1
+    assert unreadable.overlap(one, other).item() == pytest.approx(1 / 3)
+
+
 def test_every_style_darkens_the_paper_where_the_letter_is() -> None:
     ink = torch.zeros(4, 1, 64, 64)
     ink[:, :, 16:48, 16:48] = 1
@@ -91,6 +137,19 @@ def test_stage_1_learns_and_runs_in_the_stock_pipeline(stage_1: tuple[list[float
     pipeline = IFPipeline.from_pretrained(folder, use_safetensors=True, **WITHOUT_CHECKER)
     picture = pipeline("the letter N", num_inference_steps=2, clean_caption=False, output_type="pt").images
     assert picture.shape == (1, 3, 32, 32) and picture.isfinite().all()
+
+
+def test_training_goes_on_from_the_weights_of_a_folder(stage_1: tuple[list[float], Path], tmp_path: Path) -> None:
+    cached = stage_1[1].parent / "glyphs.npz"
+    (tmp_path / "glyphs.npz").write_bytes(cached.read_bytes())
+    argv = [*arguments(tmp_path, 1, 16, 16, 32), "--start_from", str(stage_1[1]), "--learning_rate", "0"]
+    train_letters_stage_1.main(argv)
+    before, after = (
+        IFPipeline.from_pretrained(folder, **WITHOUT_CHECKER) for folder in (stage_1[1], tmp_path / "letters-stage-1")
+    )
+    for part in ("unet", "text_encoder"):
+        pairs = zip(getattr(before, part).parameters(), getattr(after, part).parameters(), strict=True)
+        assert all(torch.allclose(old, new, atol=1e-6) for old, new in pairs)
 
 
 @torch.no_grad()

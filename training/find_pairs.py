@@ -28,6 +28,7 @@ from guidance.shared_options import EMBEDDED
 from guidance.synchronization import Tensors
 from training.drawing import letters
 from training.measure.tool import FOLDERS, as_embedded
+from training.train_scorer import NONE_CAPTION
 from utils.files import write_json
 from utils.images import to_pil, to_unit_range
 from utils.models.runtime import Runtime
@@ -109,7 +110,7 @@ def load_model(folder: Path, steps: int, dtype: str) -> ManyPairs:
 
 
 class Reader:
-    """The shipped scorer as a reader of letters whose style is known.
+    """The shipped scorer as a reader of letters whose style is known, or of none.
 
     Args:
         folder: of the scorer.
@@ -117,10 +118,10 @@ class Reader:
 
     def __init__(self, folder: Path):
         self.scorer = ClipScorer(find_clip(str(folder), None))
-        self.texts = self.scorer.text_features(letters.captions()[:-1])
+        self.texts = self.scorer.text_features([*letters.captions()[:-1], NONE_CAPTION])
 
     def read(self, pictures: torch.Tensor, trials: Sequence[Trial]) -> np.ndarray:
-        """Return the probability of its own letter among the 26 for every view, ``[P, V]``.
+        """Return the probability of its own letter, among the 26 and none, for every view, ``[P, V]``.
 
         Args:
             pictures: ``[P, V, 3, H, H]``.
@@ -134,7 +135,7 @@ class Reader:
     def _own(self, cosines: np.ndarray, trial: Trial) -> list[float]:
         start = letters.STYLES.index(trial.style) * len(letters.LETTERS)
         of_style = cosines[:, start : start + len(letters.LETTERS)]
-        chances = softmax(of_style * self.scorer.logit_scale, axis=1)
+        chances = softmax(np.concatenate([of_style, cosines[:, -1:]], 1) * self.scorer.logit_scale, axis=1)
         return [float(row[letters.LETTERS.index(letter)]) for row, letter in zip(chances, trial.pair, strict=True)]
 
 

@@ -28,6 +28,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = make_parser(__doc__, steps=6500, batch_size=32, learning_rate=1e-3)
     parser.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS), help="channels of each level")
+    parser.add_argument("--start_from", type=Path, help="folder of a first stage whose weights to go on from")
     return parser.parse_args(argv)
 
 
@@ -58,6 +59,13 @@ def make_unet(widths: list[int]) -> UNet2DConditionModel:
     )
     unet.set_attn_processor(AttnAddedKVProcessor())
     return unet
+
+
+def start_from(module: nn.ModuleDict, folder: Path) -> None:
+    """Take the weights of a first stage that was trained before, of the same widths and words."""
+    found = IFPipeline.from_pretrained(folder, safety_checker=None, feature_extractor=None, watermarker=None)
+    module["unet"].load_state_dict(found.unet.state_dict())
+    module["text_encoder"].load_state_dict(found.text_encoder.state_dict())
 
 
 def draw_labels(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -109,6 +117,8 @@ def main(argv: list[str] | None = None) -> list[float]:
     module = nn.ModuleDict(
         {"unet": make_unet(options.widths), "text_encoder": t5_text.make_text_encoder(tokenizer)}
     ).to(options.device)
+    if options.start_from:
+        start_from(module, options.start_from)
     trainer = Trainer(NAME, module, options)
     losses = trainer.fit(make_loss(module, tokenizer, options))
     save(trainer.ema.to("cpu"), tokenizer, options.output_dir / NAME)

@@ -1,7 +1,8 @@
 """Train the small CLIP model that scores pictures of the embedded models: ``python training/train_scorer.py``.
 
 It learns two domains at once, letters in styles and landscapes, by contrast: of all captions of both domains, each
-once, a picture must pick its own, and a caption must pick its pictures. Faces and strips of the final test are never
+once, a picture must pick its own, and a caption must pick its pictures. Shapes in which no letter can be read have a
+caption of their own, so that they are far from those of all letters. Faces and strips of the final test are never
 trained on.
 """
 
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from training.common import Trainer, make_parser
-from training.drawing import landscape_captions, letters, scenes
+from training.drawing import landscape_captions, letters, scenes, unreadable
 from utils.files import write_json
 
 IMAGE_SIZE = 64
@@ -33,7 +34,8 @@ PREPROCESS_CONFIG = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicu
 STRIP_WIDTH = 1024
 FIRST_STRIP, FIRST_TEST_STRIP = 700_000, 900_000
 TEST_FACE_EVERY = 10
-LETTER_SHARE = 2 / 3
+LETTER_SHARE, NONE_SHARE = 1 / 2, 1 / 5  # of a batch; the rest are landscapes
+NONE_CAPTION = "no letter"
 
 Glyphs = tuple[torch.Tensor, torch.Tensor]
 
@@ -88,7 +90,7 @@ def augment(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 
 
 class Pictures:
-    """Random pictures of both domains with their labels: letters first, then scenes."""
+    """Random pictures of both domains with their labels: letters first, then scenes, last what is no letter."""
 
     def __init__(self, glyphs: Glyphs, strips: np.ndarray):
         self.glyphs, self.strips = glyphs, strips
@@ -103,31 +105,39 @@ class Pictures:
         chosen = rng.integers(self.strips.shape[1], size=len(labels))
         return torch.stack([crop(self.strips[label, k], rng) for label, k in zip(labels, chosen, strict=True)])
 
+    def nones(self, count: int, rng: np.random.Generator) -> torch.Tensor:
+        """Return pictures in which no letter can be read, -1..1 ``[count, 3, IMAGE_SIZE, IMAGE_SIZE]``."""
+        return unreadable.draw(self.glyphs, count, IMAGE_SIZE, rng)
+
     def batch(self, size: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Return a batch of augmented pictures and their labels ``[size]``."""
-        count = round(size * LETTER_SHARE)
+        count, nones = round(size * LETTER_SHARE), round(size * NONE_SHARE)
         letter_labels = rng.integers(self.letter_labels, size=count)
-        scene_labels = rng.integers(len(self.strips), size=size - count)
-        pictures = torch.cat([self.letters(letter_labels, rng), self.scenes(scene_labels, rng)])
-        labels = np.concatenate([letter_labels, self.letter_labels + scene_labels])
+        scene_labels = rng.integers(len(self.strips), size=size - count - nones)
+        worn = unreadable.draw_worn(self.glyphs, letter_labels, IMAGE_SIZE, rng)
+        pictures = torch.cat([worn, self.scenes(scene_labels, rng), self.nones(nones, rng)])
+        none_labels = np.full(nones, self.letter_labels + len(self.strips))
+        labels = np.concatenate([letter_labels, self.letter_labels + scene_labels, none_labels])
         return augment(pictures, rng), torch.from_numpy(labels)
 
 
 class Wordings:
-    """Tokens of one caption per label: the letters' only one, a random wording for each scene."""
+    """Tokens of one caption per label: the letters' only one, a random wording for each scene, that of no letter."""
 
     def __init__(self, context_length: int):
         tokenize = open_clip.SimpleTokenizer(context_length=context_length)
         self.letters = tokenize(letter_captions())
         self.scenes = [tokenize(wordings) for wordings in scene_wordings()]
+        self.none = tokenize([NONE_CAPTION])
 
     def draw(self, rng: np.random.Generator) -> torch.Tensor:
         """Return tokens ``[labels, context_length]``."""
-        return torch.cat([self.letters, *(tokens[rng.integers(len(tokens))][None] for tokens in self.scenes)])
+        scenes = [tokens[rng.integers(len(tokens))][None] for tokens in self.scenes]
+        return torch.cat([self.letters, *scenes, self.none])
 
     def known_tokens(self) -> torch.Tensor:
         """Return every token id that occurs, sorted."""
-        return torch.cat([self.letters, *self.scenes]).unique()
+        return torch.cat([self.letters, *self.scenes, self.none]).unique()
 
 
 def contrastive_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -162,15 +172,22 @@ def accuracy(model: nn.Module, pictures: torch.Tensor, labels: np.ndarray, capti
 
 
 def test(model: nn.Module, pictures: Pictures, count: int = 1560) -> dict[str, float]:
-    """Return the accuracy per domain on renders that were not trained on."""
+    """Return the accuracy per domain on renders that were not trained on.
+
+    "letters, or none": half of them letters, half what is none; all letters' captions and that of none.
+    """
     rng = np.random.default_rng(1)
     letter_labels = np.arange(count) % pictures.letter_labels
     scene_labels = np.arange(count // 2) % len(pictures.strips)
     first_wordings = [wordings[0] for wordings in scene_wordings()]
-    return {
-        "letters": accuracy(model, pictures.letters(letter_labels, rng), letter_labels, letter_captions()),
+    drawn = pictures.letters(letter_labels, rng)
+    found = {
+        "letters": accuracy(model, drawn, letter_labels, letter_captions()),
         "landscapes": accuracy(model, pictures.scenes(scene_labels, rng), scene_labels, first_wordings),
     }
+    both = torch.cat([drawn, pictures.nones(count, rng)])
+    labels = np.concatenate([letter_labels, np.full(count, pictures.letter_labels)])
+    return {**found, "letters, or none": accuracy(model, both, labels, [*letter_captions(), NONE_CAPTION])}
 
 
 def export(model: nn.Module, folder: Path, known_tokens: torch.Tensor) -> None:
@@ -195,7 +212,7 @@ def build_model(seed: int) -> open_clip.CLIP:
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Return the options of a command line."""
-    parser = make_parser(__doc__, steps=700, batch_size=144, learning_rate=1e-3)
+    parser = make_parser(__doc__, steps=900, batch_size=144, learning_rate=1e-3)
     parser.set_defaults(seed=31)
     parser.add_argument("--strips_per_scene", type=int, default=24, help="strips of each scene to crop from")
     return parser.parse_args(argv)

@@ -15,6 +15,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch.nn import functional as F
 
+from training.drawing import strokes
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 PHRASES = {
     "": "the letter {}",
@@ -30,6 +32,7 @@ FONT_DIR = Path("/usr/share/fonts")
 LATIN_NOTO = re.compile(r"Noto(Sans|Serif)(Display)?-")
 ODD_FACE = re.compile(r"Symbol|D050000L|Math|Hairline|Thin|ExtraLight|Biolinum_K|Libertine_DR|Z003|Emoji|Dingbat|Mono-")
 FACES_PER_FAMILY = 6
+HANDS = 100  # faces of drawn strokes
 
 
 def caption(style: str, letter: str) -> str:
@@ -106,13 +109,14 @@ def draw_face(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def load_glyphs(cache: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the masks of all faces, drawn once and kept in the file ``cache``.
+    """Return the masks of all faces, of fonts and then of hands, drawn once and kept in the file ``cache``.
 
     Returns:
         Masks, uint8 ``[faces, 26, MASK_SIZE, MASK_SIZE]``, and aspect ratios, float ``[faces, 26]``.
     """
     if not cache.exists():
         drawn = [face for face in map(draw_face, find_faces()) if face is not None]
+        drawn += [strokes.draw_face(MASK_SIZE, seed) for seed in range(HANDS)]
         cache.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(cache, masks=np.stack([f[0] for f in drawn]), aspects=np.stack([f[1] for f in drawn]))
     with np.load(cache) as stored:
@@ -151,7 +155,8 @@ LACQUER = _palette("b01818", "1840a8", "107040", "202020", "803090")
 WASH = _palette("c03048", "2060b0", "208060", "a05020", "7040a0")
 
 
-def _soften(ink: torch.Tensor, share: float) -> torch.Tensor:
+def soften(ink: torch.Tensor, share: float) -> torch.Tensor:
+    """Return ink ``[n, 1, size, size]`` spread over its surroundings as far as a share of the size."""
     reach = max(1, round(share * ink.shape[-1]))
     kernel = 2 * reach + 1
     padded = F.pad(ink, (reach,) * 4, mode="replicate")
@@ -202,8 +207,8 @@ def photo(ink: torch.Tensor, brush: Brush) -> torch.Tensor:
     """A lacquered solid letter with a soft shadow on a plain grey wall."""
     count = len(ink)
     wall = brush.uniform(count, 0.66, 0.86) + 0.05 * brush.field(count, 1, 2) + 0.015 * brush.field(count, 3, 2)
-    shadow = 0.4 * _soften(_soften(ink, 0.06), 0.05)
-    gloss = 0.35 * (_soften(ink, 0.035) - 0.6).clamp(0, 1)
+    shadow = 0.4 * soften(soften(ink, 0.06), 0.05)
+    gloss = 0.35 * (soften(ink, 0.035) - 0.6).clamp(0, 1)
     return _blend(wall * (1 - shadow), brush.colour(LACQUER, count) + gloss, ink)
 
 
@@ -213,7 +218,7 @@ def painting(ink: torch.Tensor, brush: Brush) -> torch.Tensor:
     paper = 0.96 - 0.12 * (1 - brush.colour(WASH, count)) * brush.field(count, 1, 3).abs()
     mix = (0.5 + 0.5 * brush.field(count, 1, 4)).clamp(0, 1)
     stroke = _blend(brush.colour(WASH, count), brush.colour(WASH, count), mix)
-    edge = ink * (1 - _soften(ink, 0.02))
+    edge = ink * (1 - soften(ink, 0.02))
     alpha = ink * (0.86 + 0.07 * brush.field(count, 1, 8)).clamp(0, 1)
     return _blend(paper, stroke, alpha) - 0.35 * edge
 
@@ -271,8 +276,12 @@ def draw(
     styles, letters = np.divmod(labels, len(LETTERS))
     faces = rng.integers(len(masks), size=len(labels))
     brush = Brush(size, torch.Generator().manual_seed(int(rng.integers(2**62))))
-    ink = draw_ink(masks[faces, letters], aspects[faces, letters], brush)
-    pictures = torch.empty(len(labels), 3, size, size)
+    return paint(draw_ink(masks[faces, letters], aspects[faces, letters], brush), styles, brush)
+
+
+def paint(ink: torch.Tensor, styles: np.ndarray, brush: Brush) -> torch.Tensor:
+    """Return pictures of ink in styles by number, float ``[n, 3, size, size]`` in -1..1."""
+    pictures = torch.empty(len(ink), 3, *ink.shape[2:])
     for index, style in enumerate(STYLES):
         chosen = torch.from_numpy(styles == index)
         if chosen.any():

@@ -1,8 +1,8 @@
 """Two plain classifiers that judge what the embedded models draw: ``python training/measure/judge.py`` trains them.
 
-One tells the 26 letters apart in all styles, one the eleven scenes. They share nothing with the shipped scorer but the
-code that draws: other networks, another random stream, other strips and another split of the faces. They are trained
-at first use and kept as checkpoints.
+One tells the 26 letters apart in all styles or says that there is none, one tells the eleven scenes apart. They share
+nothing with the shipped scorer but the code that draws: other networks, another random stream, other strips and another
+split of the faces. They are trained at first use and kept as checkpoints.
 """
 
 import argparse
@@ -20,13 +20,14 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from training.common import LossFunction, Trainer
-from training.drawing import letters, scenes
+from training.drawing import letters, scenes, unreadable
 
 SIZE = 64
 SEED, TEST_SEED = 52_711, 52_712
 FIRST_STRIP, FIRST_TEST_STRIP = 400_000, 450_000
 STRIPS, TEST_STRIPS = 10, 4  # of every scene
-STEPS = {"letters": 1600, "scenes": 250}
+STEPS = {"letters": 1400, "scenes": 250}
+NONE, NONE_SHARE = "none", 0.35  # the class of what is no letter, and its share of the pictures that are trained on
 TEST_FACES = slice(5, None, 10)  # of all faces; the scorer is tested on 0, 10, 20, ...
 
 Glyphs = tuple[torch.Tensor, torch.Tensor]
@@ -52,6 +53,25 @@ def letter_drawer(glyphs: Glyphs) -> Draw:
         return letters.draw(glyphs, labels, SIZE, rng), torch.from_numpy(labels % len(letters.LETTERS))
 
     return draw
+
+
+def letter_or_none_drawer(glyphs: Glyphs) -> Draw:
+    """Return a function that draws letters, some of them worn, with labels 0 to 25, and what is none, with label 26."""
+
+    def draw(count: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        nones = round(count * NONE_SHARE)
+        labels = rng.integers(len(letters.STYLES) * len(letters.LETTERS), size=count - nones)
+        readable = unreadable.draw_worn(glyphs, labels, SIZE, rng)
+        pictures = torch.cat([readable, unreadable.draw(glyphs, nones, SIZE, rng)])
+        names = np.concatenate([labels % len(letters.LETTERS), np.full(nones, len(letters.LETTERS))])
+        return pictures, torch.from_numpy(names)
+
+    return draw
+
+
+def none_drawer(glyphs: Glyphs) -> Draw:
+    """Return a function that draws only what is no letter, label 26."""
+    return lambda count, rng: (unreadable.draw(glyphs, count, SIZE, rng), torch.full((count,), len(letters.LETTERS)))
 
 
 def scene_drawer(first_strip: int, strips: int, width: int = scenes.HEIGHT * 8) -> Draw:
@@ -160,13 +180,15 @@ class Judge:
     """A trained classifier.
 
     Attributes:
-        classes: names in the order of the labels: letters in lower case, or keys of ``scenes.SCENES``.
+        classes: names in the order of the labels: letters in lower case and ``NONE``, or keys of ``scenes.SCENES``.
         held_out: share of fresh pictures, of faces or strips that were not trained on, that are told right.
+        none_held_out: the same of pictures that show no letter; None where the judge cannot say so.
     """
 
     network: nn.Module
     classes: tuple[str, ...]
     held_out: float
+    none_held_out: float | None = None
 
     def __call__(self, pictures: Sequence[Image.Image]) -> list[str]:
         """Return the class of every square RGB picture, of any size."""
@@ -176,8 +198,10 @@ class Judge:
 def letter_judge(checkpoint_dir: Path, steps: int = STEPS["letters"]) -> Judge:
     """Return the judge of letters, trained if there is no finished checkpoint."""
     known, unseen = split_faces(letters.load_glyphs(checkpoint_dir / "glyphs.npz"))
-    network, _ = train("letters", lambda: letter_drawer(known), len(letters.LETTERS), checkpoint_dir, steps)
-    return Judge(network, tuple(letters.LETTERS), accuracy(network, letter_drawer(unseen), 3120))
+    classes = (*letters.LETTERS, NONE)
+    network, _ = train("letters-or-none", lambda: letter_or_none_drawer(known), len(classes), checkpoint_dir, steps)
+    held_out, none_held_out = (accuracy(network, make(unseen), 1560) for make in (letter_drawer, none_drawer))
+    return Judge(network, classes, held_out, none_held_out)
 
 
 def scene_judge(checkpoint_dir: Path, steps: int = STEPS["scenes"]) -> Judge:

@@ -1,8 +1,10 @@
 """Letters: single ones, and pairs that read both ways."""
 
+import csv
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from PIL import Image
 
 from guidance.ambiguous_image_app import AmbiguousImageApp
 from training.drawing import letters
+from training.measure import stranger
 from training.measure.judge import letter_judge
 from training.measure.report import GROUP, Row, mean, share_row
 from training.measure.tool import ROOT, Shot, Tool, by_prompts, cost
@@ -20,6 +23,8 @@ from utils.scoring.clip_model import ClipScorer
 
 PAIR_PROMPTS = "data/embedded_ambiguous_prompts.json"
 PAIRS = ("--prompts_file", str(ROOT / PAIR_PROMPTS))
+BY_EYE = Path(__file__).with_name("views_by_eye")  # .png: views of earlier weights; .csv: what a person says of them
+BY_EYE_SIDE = 64
 
 # ---------------------------------------------------------------------------------------------- single letters
 
@@ -38,12 +43,36 @@ def measure_letters(tool: Tool) -> dict[str, Any]:
     right: dict[str, list[bool]] = {}
     for letter, (_, prompt) in zip(found, views, strict=True):
         right.setdefault(prompt, []).append(letter == letter_of(prompt))
+    agreement = agreement_by_eye(judge)
     rows = [
         share_row("judge of letters, held-out faces", judge.held_out, 0.98),
+        share_row("judge of letters, what is none, of held-out faces", judge.none_held_out or 0.0),
+        share_row("judge of letters, 160 views of earlier weights: agrees with a person", agreement, 0.9),
         share_row("single letters, one view: judged right", mean(list(itertools.chain(*right.values()))), 0.97),
     ]
     by_prompt = {prompt: mean(values) for prompt, values in right.items()}
     return {"rows": rows, "details": {"right_by_prompt": by_prompt, "judge_held_out": judge.held_out, **cost(shots)}}
+
+
+def agreement_by_eye(judge: Callable) -> float:
+    """Return the share of views of which judge and person agree whether they show the letter that was asked for."""
+    views, rows = read_by_eye()
+    found = judge(views)
+    same = [
+        (letter == letter_of(row["prompt"])) == (row["read_by_eye"] == "1")
+        for letter, row in zip(found, rows, strict=True)
+    ]
+    return mean(same)
+
+
+def read_by_eye() -> tuple[list[Image.Image], list[dict[str, str]]]:
+    """Return the views that a person has looked at, RGB squares, and a row of the table for each."""
+    with BY_EYE.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    sheet, side = Image.open(BY_EYE.with_suffix(".png")).convert("RGB"), BY_EYE_SIDE
+    corners = itertools.product(range(0, sheet.height, side), range(0, sheet.width, side))
+    views = [sheet.crop((left, top, left + side, top + side)) for top, left in corners]
+    return views[: len(rows)], rows
 
 
 def letter_entry(first: int, second: int) -> dict[str, str]:
@@ -83,14 +112,22 @@ def measure_pairs(tool: Tool) -> dict[str, Any]:
     judge = letter_judge(options.checkpoint_dir)
     scorer = ClipScorer(find_clip(str(options.models / "scorer"), None))
     groups = {pair_name(prompts): group for prompts, group in by_prompts(shots).items()}
+    save_sheet(list(groups.values()), options.work_dir / "pairs.webp")
     readings = {name: [read(judge, shot) for shot in group] for name, group in groups.items()}
     best = {name: best_of_groups([score(scorer, shot) for shot in group]) for name, group in groups.items()}
     right = {name: mean([reading.own for reading in some]) for name, some in readings.items()}
     best_right = {name: mean([readings[name][k].own for k in chosen]) for name, chosen in best.items() if chosen}
-    rows = [variety_row(groups), share_row("ambiguous letters: both views right", mean(list(right.values())), 0.7)]
+    worst = min(right, key=lambda name: right[name])
+    rows = [
+        variety_row(groups),
+        share_row("ambiguous letters: both views right", mean(list(right.values())), 0.75),
+        share_row(f"the same, worst entry ({worst})", right[worst], 0.5),
+    ]
     if best_right:
         what = f"the same, best of {GROUP} seeds by the shipped scorer"
-        rows.append(share_row(what, mean(list(best_right.values())), 0.95))
+        rows.append(share_row(what, mean(list(best_right.values())), 0.97))
+    strange, by_stranger = measure_stranger(groups)
+    rows.append(strange)
     baselines = measure_baselines(tool, judge)
     rows += [
         Row(
@@ -101,17 +138,46 @@ def measure_pairs(tool: Tool) -> dict[str, Any]:
         for what, found in baselines.items()
     ]
     everything = summary([reading for some in readings.values() for reading in some])
-    details = {"right_by_pair": right, "best_by_pair": best_right, "default": everything, "baselines": baselines}
+    by_pair = {"right_by_pair": right, "best_by_pair": best_right, "stranger_by_pair": by_stranger}
+    details = {**by_pair, "default": everything, "baselines": baselines}
     return {"rows": rows, "details": {**details, "judge_held_out": judge.held_out, **cost(shots)}}
 
 
 def variety_row(names: Iterable[str]) -> Row:
-    """Return the row on how many different pairs and letters there are, by :func:`pair_name`."""
-    pairs = {frozenset(name.split()[0].split("/")) for name in names}
+    """Return the row on how many entries, different pairs and letters there are, by :func:`pair_name`."""
+    entries = list(names)
+    pairs = {frozenset(name.split()[0].split("/")) for name in entries}
     count = len(set().union(*pairs))
-    shown = f"{len(pairs)} pairs, {count} letters"
-    bar = "10 pairs, >= 12 letters"
-    return Row("different pairs of letters, in either order", len(pairs), shown, bar, len(pairs) >= 10 and count >= 12)
+    shown = f"{len(entries)} entries, {len(pairs)} pairs, {count} letters"
+    reached = len(entries) >= 10 and len(pairs) >= 6 and count >= 10
+    bar = "10 entries, >= 6 pairs, >= 10 letters"
+    return Row("different pairs of letters, in either order", len(pairs), shown, bar, reached)
+
+
+def measure_stranger(groups: Mapping[str, Sequence[Shot]]) -> tuple[Row, dict[str, float]]:
+    """Let a stranger read both views of every picture; return the row, and the share by the name of the pair."""
+    what, bar = "ambiguous letters: Tesseract reads both views", 0.45
+    if not stranger.installed():
+        print(f"no program {stranger.PROGRAM}: it reads nothing; apt install tesseract-ocr", flush=True)
+        return Row(what, 0.0, f"not measured, no program {stranger.PROGRAM}", f">= {bar:.0%}"), {}
+    shares = {}
+    for name, group in groups.items():
+        views = [view for shot in group for view in shot.pictures("view")]
+        found = stranger.read([picture for picture, _ in views])
+        right = [letter == letter_of(prompt) for letter, (_, prompt) in zip(found, views, strict=True)]
+        shares[name] = mean(np.reshape(right, (len(group), -1)).all(axis=1))
+    return share_row(what, mean(list(shares.values())), bar), shares
+
+
+def save_sheet(groups: Sequence[Sequence[Shot]], file: Path, side: int = 56) -> None:
+    """Save all views, one row of pictures for each entry, in the order of the seeds, both views beside each other."""
+    views = [[picture for shot in group for picture, _ in shot.pictures("view")] for group in groups]
+    sheet = Image.new("RGB", (max(map(len, views)) * side, len(views) * side), "white")
+    for top, row in enumerate(views):
+        for left, view in enumerate(row):
+            sheet.paste(view.resize((side, side), Image.Resampling.LANCZOS), (left * side, top * side))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(file, quality=80)
 
 
 def measure_baselines(tool: Tool, judge: Callable) -> dict[str, dict[str, float]]:

@@ -69,6 +69,7 @@ def _groups(measures: dict[str, Any]) -> list[str]:
         ("strips", "right_by_scene", "Crops of the right scene"),
         ("pairs", "right_by_pair", "Both views right"),
         ("pairs", "best_by_pair", f"Both views right, best of {GROUP}"),
+        ("pairs", "stranger_by_pair", "Both views read by Tesseract"),
     ):
         shares = measures.get(part, {}).get("details", {}).get(key, {})
         if shares:
