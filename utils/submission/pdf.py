@@ -220,10 +220,10 @@ def _row(row: Sequence[Shown]) -> "Flowable":
     from reportlab.platypus import Image as Picture
     from reportlab.platypus import Table
 
-    pictures = [Picture(io.BytesIO(one.data), one.width, one.height) if one.data else "" for one in row]
-    captions = [_text(one.caption, 7) for one in row]
-    widths = [one.width + (GAP if index < len(row) - 1 else 0) for index, one in enumerate(row)]
-    style = [(f"{side}PADDING", (0, 0), (-1, -1), 0) for side in ("LEFT", "TOP", "BOTTOM")]
-    style += [("RIGHTPADDING", (0, 0), (-2, -1), GAP), ("RIGHTPADDING", (-1, 0), (-1, -1), 0)]
-    style += [("TOPPADDING", (0, 1), (-1, 1), 2), ("VALIGN", (0, 0), (-1, -1), "TOP")]
-    return Table([pictures, captions], widths, style=style, hAlign="LEFT", spaceAfter=4)
+    cells: list[list[Any]] = [[_text(one.caption, 7, above=2)] for one in row]
+    for cell, one in zip(cells, row, strict=True):
+        if one.data:
+            cell.insert(0, Picture(io.BytesIO(one.data), one.width, one.height, hAlign="LEFT"))
+    widths = [one.width + GAP for one in row[:-1]] + [row[-1].width]
+    style = [(f"{side}PADDING", (0, 0), (-1, -1), 0) for side in ("LEFT", "RIGHT", "TOP", "BOTTOM")]
+    return Table([cells], widths, style=[*style, ("VALIGN", (0, 0), (-1, -1), "TOP")], hAlign="LEFT", spaceAfter=4)
