@@ -41,6 +41,6 @@ $(VENV)/.installed: requirements.txt constraints.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
-	@echo "Installing the development tools into $(VENV): pytest, ruff, pyright with its Node.js, matplotlib, selenium."
+	@echo "Installing the development tools into $(VENV): pytest, ruff, pyright with its Node.js, matplotlib, selenium, a Jupyter kernel."
 	$(PIP) -r requirements-dev.txt
 	touch $@

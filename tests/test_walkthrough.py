@@ -1,4 +1,7 @@
-"""docs/walkthrough.ipynb: it runs, what it shows is committed, and it tells nothing of the machine that ran it."""
+"""docs/walkthrough.ipynb: it runs, what it shows is committed, and it tells nothing of the machine that ran it.
+
+``python -m tests.test_walkthrough`` executes it and writes what it shows into it.
+"""
 
 import json
 import os
@@ -21,6 +24,15 @@ PROVEN = (  # what cells print of the formulas, and may not print otherwise
 )
 
 
+def execute() -> Any:
+    """Run the notebook from its own folder as a reader would; a cell that errs raises."""
+    notebook = nbformat.read(PAGE, as_version=4)
+    place = {"metadata": {"path": str(PAGE.parent)}}
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=place, record_timing=False)
+    client.execute(env=os.environ | {"OMP_NUM_THREADS": "1"})
+    return notebook
+
+
 @pytest.fixture(scope="module")
 def committed() -> Any:
     return nbformat.read(PAGE, as_version=4)
@@ -28,12 +40,7 @@ def committed() -> Any:
 
 @pytest.fixture(scope="module")
 def executed() -> Any:
-    """The notebook, run anew from its own folder as a reader would; a cell that errs raises here."""
-    notebook = nbformat.read(PAGE, as_version=4)
-    place = {"metadata": {"path": str(PAGE.parent)}}
-    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=place)
-    client.execute(env=os.environ | {"OMP_NUM_THREADS": "1"})
-    return notebook
+    return execute()
 
 
 def texts(notebook: Any) -> str:
@@ -88,3 +95,9 @@ def test_its_links_lead_somewhere(committed: Any) -> None:
     found = [target for cell in committed.cells for target in LINK.findall(cell.source) if cell.cell_type == "markdown"]
     assert len(found) > 3
     assert [target for target in found if not (PAGE.parent / target).exists()] == []
+
+
+if __name__ == "__main__":
+    again = execute()
+    again.metadata = nbformat.read(PAGE, as_version=4).metadata  # without the version of this Python
+    nbformat.write(again, PAGE)
