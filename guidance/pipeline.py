@@ -12,7 +12,7 @@ from guidance.shared_options import SharedOptions, typed_weights, warn_of_cases,
 from utils.errors import UserError
 from utils.models.model_source import open_source
 from utils.options import Given, flags, options_of
-from utils.prompts import FileEntry, PictureRequest, check_prompt, unknown_words
+from utils.prompts import FileEntry, PictureRequest, check_prompt
 from utils.scoring.clip_files import DEFAULT_REPOSITORY, TINY, WEIGHT_FILES, ClipSource, find_clip
 
 if TYPE_CHECKING:
@@ -57,30 +57,25 @@ class Plan:
         requests = self.app.requests(self.given) if self.read is None else self.read
         return [self.app.fit_request(self.options, request) for request in requests]
 
-    def unknown_words(self, requests: Sequence[PictureRequest]) -> list[str]:
-        """Return one sentence per prompt that holds words which an embedded model does not know.
+    def doubts(self, requests: Sequence[PictureRequest]) -> list[str]:
+        """Return why an embedded model may not draw what the prompts say, one sentence each.
 
         Raises:
-            UserError: a prompt asks for nothing that it knows.
+            UserError: a prompt asks for nothing that it draws.
         """
-        words = next(iter(self.sources.values())).words()
-        if words is None:
+        vocabulary = next(iter(self.sources.values())).vocabulary()
+        if vocabulary is None:
             return []
         prompts = dict.fromkeys(prompt for request in requests for prompt in request.prompts)
-        unknown = {prompt: unknown_words(prompt, words) for prompt in prompts}
-        return [
-            f"the embedded model does not know {', '.join(map(repr, dict.fromkeys(found)))} in {prompt!r}"
-            for prompt, found in unknown.items()
-            if found
-        ]
+        return [sentence for prompt in prompts for sentence in vocabulary.doubts(prompt)]
 
     def warnings(self, requests: Sequence[PictureRequest]) -> list[str]:
         """Return what a user may not expect of these pictures, one sentence each.
 
         Raises:
-            UserError: see :meth:`unknown_words`.
+            UserError: see :meth:`doubts`.
         """
-        return [*self.unknown_words(requests), *warn_of_cases(self.options)]
+        return [*self.doubts(requests), *warn_of_cases(self.options)]
 
     def list_files(self, request: PictureRequest, suffix: str) -> list[FileEntry]:
         """Return the files of one picture, with ``suffix`` in their stems, its states among them if they are kept."""
@@ -225,7 +220,7 @@ class Pipeline:
         return self.generate(self.request(prompts, negative_prompt), self._seed(seed))
 
     def request(self, prompts: str | Sequence[str], negative_prompt: str | None = None) -> PictureRequest:
-        """Return one picture to make; words that an embedded model does not know are warned of."""
+        """Return one picture to make; what an embedded model may not draw is warned of."""
         plan, given = self.plan, self.plan.given
         if negative_prompt is not None:
             given = given.filled(negative_prompt=self._checked("negative_prompt", negative_prompt))
@@ -234,7 +229,7 @@ class Pipeline:
         if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
             raise UserError(f"prompts {prompts!r} are of the wrong kind: give a text, or a list of texts.")
         request = plan.app.fit_request(plan.options, plan.app.request(given, texts))
-        for sentence in plan.unknown_words([request]):
+        for sentence in plan.doubts([request]):
             warnings.warn(sentence, stacklevel=3)
         return request
 

@@ -21,17 +21,17 @@ from training.drawing.scenes import draw_strip
 from utils.models.model_source import open_source
 from utils.models.runtime import Runtime
 from utils.options import options_of
-from utils.prompts import unknown_words
 from utils.scoring.clip_files import find_clip
 from utils.scoring.clip_model import ClipScorer
 from utils.scoring.clip_score import cosine_matrix
+from utils.vocabulary import Vocabulary
 
 DATA = EMBEDDED.parent
 MEBIBYTE = 2**20
 
 
-def words_of(name: str) -> dict[str, list[str]]:
-    return json.loads((EMBEDDED / name / "words.json").read_text())
+def words_of(name: str) -> Vocabulary:
+    return Vocabulary.from_json(json.loads((EMBEDDED / name / "words.json").read_text()))
 
 
 def test_the_files_are_small_and_hold_no_pickle() -> None:
@@ -43,12 +43,12 @@ def test_the_files_are_small_and_hold_no_pickle() -> None:
 
 def test_every_shipped_prompt_is_known() -> None:
     for entry in read_strip_prompts(DATA / "wide_image_prompts.json").values():
-        assert unknown_words(entry["prompt"], words_of("landscapes")) == []
-    assert unknown_words("A photo of a mountain range at twilight", words_of("landscapes")) == []
+        assert words_of("landscapes").doubts(entry["prompt"]) == []
+    assert words_of("landscapes").doubts("A photo of a mountain range at twilight") == []
     pairs = [view_prompts(fields) for fields in read_view_prompts(DATA / "embedded_ambiguous_prompts.json").values()]
     assert len({frozenset(pair) for pair in pairs}) == len(pairs) == 10
     for prompt in (prompt for pair in pairs for prompt in pair):
-        assert unknown_words(prompt, words_of("letters-stage-1")) == []
+        assert words_of("letters-stage-1").doubts(prompt) == []
 
 
 @pytest.mark.parametrize(

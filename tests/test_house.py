@@ -13,6 +13,7 @@ FLOORS = (
     ("utils.console", "utils.files", "utils.provenance"),
     ("utils.errors",),
     ("utils.images", "utils.options", "utils.prompts"),
+    ("utils.vocabulary",),
     ("utils.models", "utils.views"),
     ("utils.run",),
     ("utils.animation", "utils.scoring"),

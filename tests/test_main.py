@@ -475,7 +475,8 @@ def test_default_prompts_depend_on_the_model() -> None:
 @pytest.fixture
 def small_vocabulary(sd_folder: Path, tmp_path: Path) -> Path:
     folder = shutil.copytree(sd_folder, tmp_path / "with_words")
-    words = {"subjects": ["beach", "snowy village"], "styles": ["photo"], "filler": ["a", "of"]}
+    subjects = {name: {"names": [name], "words": []} for name in ("beach", "snowy village")}
+    words = {"subjects": subjects, "styles": ["photo"], "filler": ["a", "of"]}
     (folder / "words.json").write_text(json.dumps(words))
     return folder
 

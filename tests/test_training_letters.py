@@ -124,7 +124,7 @@ def test_vocabulary_covers_the_captions() -> None:
     words = letters.vocabulary()
     for caption in filter(None, letters.captions()):
         rest = caption
-        for phrase in words["subjects"] + sorted(words["styles"], key=len, reverse=True):
+        for phrase in [*words["subjects"], *sorted(words["styles"], key=len, reverse=True)]:
             rest = rest.replace(phrase, "") if rest.endswith(phrase) or f"{phrase} of" in rest else rest
         assert set(rest.split()) <= set(words["filler"]), caption
 

@@ -22,7 +22,7 @@ from transformers import CLIPTokenizer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from training.common import Trainer, autocast, make_parser
-from training.drawing.landscape_captions import PROMPTS, captions, words
+from training.drawing.landscape_captions import PROMPTS, captions, vocabulary
 from training.drawing.scenes import SCENES, draw_strip
 from training.networks import clip_text
 from training.train_landscapes_vae import STRIP_WIDTH, to_tensor
@@ -143,7 +143,7 @@ def save_folder(denoiser: Denoiser, folder: Path, tokenizer_folder: Path) -> Non
     write_model(copy, new / "unet", Saving(dtype=torch.float16))
     write_transformer(denoiser.text_encoder, new / "text_encoder", Saving(), prefix="text_model.")
     build_scheduler().save_pretrained(new / "scheduler")
-    (new / "words.json").write_text(json.dumps(words(), indent=1) + "\n", encoding="utf-8")
+    (new / "words.json").write_text(json.dumps(vocabulary(), indent=1) + "\n", encoding="utf-8")
     write_model_index(new, "StableDiffusionPipeline", {
         "feature_extractor": (None, None), "safety_checker": (None, None), "scheduler": ("diffusers", "DDIMScheduler"),
         "text_encoder": ("transformers", "CLIPTextModel"), "tokenizer": ("transformers", "CLIPTokenizer"),

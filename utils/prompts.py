@@ -214,39 +214,6 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def unknown_words(prompt: str, words: dict[str, list[str]]) -> list[str]:
-    """Return the words of a prompt that a model with a closed vocabulary does not know.
-
-    Args:
-        prompt: any text.
-        words: ``subjects`` and ``styles`` (words or phrases of up to three words) and ``filler``, all in lower case.
-
-    Raises:
-        UserError: no subject among the words: there is nothing the model could draw.
-    """
-    tokens = re.findall(r"[\w']+", prompt.lower())
-    subjects, known = set(words["subjects"]), {phrase for group in words.values() for phrase in group}
-    unknown, has_subject = [], False
-    while tokens:
-        phrase = next((p for p in _phrases(tokens) if p in known), None)
-        has_subject |= phrase in subjects
-        if phrase is None:
-            unknown.append(tokens[0])
-        tokens = tokens[len(phrase.split()) if phrase else 1 :]
-    if not has_subject:
-        raise UserError(
-            f"the embedded model knows none of what {quote(prompt)} asks for; it draws: "
-            f"{', '.join(words['subjects'])}; as: {', '.join(words['styles'])}. "
-            "For anything else take the pretrained model (--model sd or deepfloyd)."
-        )
-    return unknown
-
-
-def _phrases(tokens: Sequence[str]) -> list[str]:
-    """Return what starts a text, longest first: three words, two, one."""
-    return [" ".join(tokens[:length]) for length in range(min(3, len(tokens)), 0, -1)]
-
-
 def quote(prompt: str) -> str:
     """Return a prompt in quotation marks, cut where it is long."""
     return repr(prompt if len(prompt) <= 80 else prompt[:77] + "...")

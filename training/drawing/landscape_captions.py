@@ -1,5 +1,7 @@
 """Captions of the landscape scenes: a closed set of sentences and words."""
 
+from typing import Any
+
 PROMPTS = {
     "canyon": "A sweeping panoramic view of the Grand Canyon at sunset",
     "city": "A bustling city skyline at night with skyscrapers",
@@ -38,6 +40,24 @@ PHRASES = {
     "twilight": ("a mountain range at twilight", "mountains at twilight", "a mountain range",
                  "snowy mountains at twilight", "snowy mountain peaks", "mountain peaks at twilight"),
 }  # fmt: skip
+TITLES = {  # what a list calls them
+    "canyon": "a canyon", "city": "a city skyline", "reef": "a coral reef", "beach": "a beach", "dunes": "desert dunes",
+    "forest": "an autumn forest", "town": "a medieval town", "lake": "a lake with mountains",
+    "great_wall": "the Great Wall", "lavender": "a lavender field", "twilight": "a mountain range at twilight",
+}  # fmt: skip
+NAMES = {  # phrases any of which asks for the scene, and for no other: each draws it by itself
+    "canyon": ("canyon", "canyons", "red rocks"),
+    "city": ("city", "skyline", "skyscrapers at night"),
+    "reef": ("reef", "coral", "corals", "ocean"),
+    "beach": ("beach", "sea at sunrise"),
+    "dunes": ("desert", "dunes"),
+    "forest": ("forest", "autumn"),
+    "town": ("town", "medieval"),
+    "lake": ("lake",),
+    "great_wall": ("great wall", "wall"),
+    "lavender": ("lavender", "purple flowers"),
+    "twilight": ("mountain range", "mountains at twilight", "mountain peaks", "twilight"),
+}  # fmt: skip
 LEADS = ("", "a photo of", "a panoramic view of", "a beautiful photo of", "a wide landscape of", "a picture of",
          "a panorama of", "a painting of", "a photograph of", "a scenic view of")  # fmt: skip
 FILLER = frozenset(("a", "an", "the", "of", "at", "with", "in", "on", "by", "and", "across"))
@@ -62,3 +82,14 @@ def words() -> dict[str, list[str]]:
         "styles": [word for word in known if word in STYLES],
         "filler": [word for word in known if word in FILLER],
     }
+
+
+def vocabulary() -> dict[str, Any]:
+    """Return the scenes, each with the phrases that name it and the words of its captions, as ``words.json`` has it."""
+    groups = words()
+    subjects = {}
+    for scene in PROMPTS:
+        used = {word for caption in captions(scene) for word in caption.lower().split()}
+        told = [word for word in groups["subjects"] if word in used and word not in NAMES[scene]]
+        subjects[TITLES[scene]] = {"names": list(NAMES[scene]), "words": told}
+    return {"subjects": subjects, "styles": groups["styles"], "filler": groups["filler"]}

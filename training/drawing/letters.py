@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,10 +46,10 @@ def captions() -> list[str]:
     return [caption(style, letter) for style in STYLES for letter in LETTERS] + [""]
 
 
-def vocabulary() -> dict[str, list[str]]:
-    """Return the words that a prompt for these models may be made of, in lower case."""
+def vocabulary() -> dict[str, Any]:
+    """Return the letters and the words that go with them, in lower case, as ``words.json`` has it."""
     return {
-        "subjects": [f"letter {letter}" for letter in LETTERS],
+        "subjects": {f"letter {letter}": {"names": [f"letter {letter}"], "words": []} for letter in LETTERS},
         "styles": [style for style in STYLES if style],
         "filler": ["a", "an", "the", "of"],
     }

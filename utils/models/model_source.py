@@ -15,7 +15,7 @@ from typing import Any
 from utils.errors import UserError
 from utils.files import is_file, is_folder, sha256
 from utils.models.components import CONFIG_NAMES, check_components, check_weights, read_config, read_json
-from utils.models.parts import NAMES
+from utils.vocabulary import Vocabulary
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONFIGS = ("*.json", "*/*.json", "*/*.txt", "*/*.model")
@@ -56,7 +56,7 @@ class ModelSource:
         """Return the error that says why this model cannot be loaded."""
         return UserError(f"{self.name} cannot be loaded ({reason}): fetch it again, or give another model.")
 
-    def words(self) -> dict[str, list[str]] | None:
+    def vocabulary(self) -> Vocabulary | None:
         """Return the closed vocabulary of an embedded model, or None for a model that reads any text.
 
         Raises:
@@ -66,12 +66,9 @@ class ModelSource:
         if not path.exists():
             return None
         try:
-            groups = read_json(path)
+            return Vocabulary.from_json(read_json(path))
         except ValueError as error:
             raise self.unusable(error) from error
-        if not groups or not all(map(NAMES.holds, groups.values())):
-            raise self.unusable("words.json holds no lists of words")
-        return groups
 
     def weight_variant(self, preferred: str, half: bool) -> str | None:
         """Choose the weight files: ``NAME`` of ``model.NAME.safetensors``, or None for ``model.safetensors``.
