@@ -212,7 +212,7 @@ def build_model(seed: int) -> open_clip.CLIP:
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Return the options of a command line."""
-    parser = make_parser(__doc__, steps=900, batch_size=144, learning_rate=1e-3)
+    parser = make_parser(__doc__, steps=1500, batch_size=144, learning_rate=1e-3)
     parser.set_defaults(seed=31)
     parser.add_argument("--strips_per_scene", type=int, default=24, help="strips of each scene to crop from")
     return parser.parse_args(argv)

@@ -26,7 +26,7 @@ SIZE = 64
 SEED, TEST_SEED = 52_711, 52_712
 FIRST_STRIP, FIRST_TEST_STRIP = 400_000, 450_000
 STRIPS, TEST_STRIPS = 10, 4  # of every scene
-STEPS = {"letters": 1400, "scenes": 250}
+STEPS = {"letters": 2400, "scenes": 250}
 NONE, NONE_SHARE = "none", 0.35  # the class of what is no letter, and its share of the pictures that are trained on
 TEST_FACES = slice(5, None, 10)  # of all faces; the scorer is tested on 0, 10, 20, ...
 
