@@ -346,7 +346,7 @@ MISSING = {
     embedded_scorer: ("scores by the course's CLIP, ViT-B/32 of OpenAI", "eval.py"),
     embedded_models: ("pictures by the course's models", "main.py"),
     other_views: ("--views_names identity rotate_cw: the folder was made with identity flip", "main.py"),
-    other_angle: ("--rotate_angle 90.0: the folder was made with 45.0", "main.py"),
+    other_angle: ("--rotate_angle 90: the folder was made with 45", "main.py"),
     no_case: ("a folder with --sync x0", "main.py"),
 }
 

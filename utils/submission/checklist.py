@@ -92,7 +92,9 @@ def _settings(task: Task) -> list[Item]:
 
 
 def _text(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
 def _weights(task: Task) -> list[Item]:
