@@ -81,6 +81,11 @@ def test_every_caption_that_a_model_was_trained_on_names_its_own_subject_alone()
     assert all(capitals.doubts(caption) == [] for caption in filter(None, letters.captions()))
 
 
+def test_the_shipped_lists_are_those_of_the_training() -> None:
+    assert read("landscapes") == landscape_captions.vocabulary()
+    assert read("letters-stage-1") == letters.vocabulary()
+
+
 @pytest.mark.parametrize("prompt", ["mountains", "a photo of the sea", "trees", "boats", "a river", "fields"])
 def test_words_of_several_scenes_name_none(prompt: str) -> None:
     with pytest.raises(UserError, match="a canyon, a city skyline"):
