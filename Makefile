@@ -22,7 +22,7 @@ demo: $(VENV)/.installed
 	@printf '%s\n' "$(CURDIR)"/results/demo_wide/*twilight.png "$(CURDIR)"/results/demo_ambiguous/*-*.png
 
 test: $(VENV)/.installed-dev
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
