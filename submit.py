@@ -185,11 +185,14 @@ def submit(options: argparse.Namespace) -> int:
         UserError: names, folders or a checkout that cannot be used, or files that cannot be written.
     """
     stem, tasks = stem_of(options.name, options.sid), find_tasks(options)
-    files = {**tracked_files(ROOT, options.with_models), **picture_files(tasks)}
+    own = (f"{stem}.pdf", f"{stem}.zip")
+    code = tracked_files(ROOT, options.with_models)
+    code = {name: path for name, path in code.items() if path.name not in own}  # an earlier run may have left them
+    files = {**code, **picture_files(tasks)}
     checked = {f"{task.title}: {task.folder}": check_task(task) for task in tasks}
     checked["Task 3, which is optional"] = check_cases(tasks[2:]) if options.task3 else []
     pdf = make_pdf(f"{options.name} {options.sid}", tasks)
-    write(options.output_dir, {f"{stem}.pdf": pdf, f"{stem}.zip": make_zip(f"{stem}.pdf", pdf, files)})
+    write(options.output_dir, dict(zip(own, (pdf, make_zip(own[0], pdf, files)), strict=True)))
     return tell(options.output_dir / stem, checked)
 
 

@@ -241,6 +241,14 @@ def test_code_that_git_does_not_track_is_named(
     assert "my_view.py" not in zip_of(results).namelist()
 
 
+def test_what_was_handed_in_before_is_no_code(results: Path, checkout: Path) -> None:
+    for _ in range(2):
+        run(results, "--output_dir", checkout, tasks3=())
+        subprocess.run(["git", "add", "-A"], cwd=checkout, check=True)
+    names = zipfile.ZipFile(checkout / "Ada_Lovelace_20240001.zip").namelist()
+    assert [name for name in names if name.startswith("Ada")] == ["Ada_Lovelace_20240001.pdf"]
+
+
 def test_tracked_links_that_lead_outside_stay_out(results: Path, checkout: Path) -> None:
     (checkout.parent / "secret").write_text("secret")
     (checkout / "link.py").symlink_to(checkout.parent / "secret")

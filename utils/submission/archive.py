@@ -56,7 +56,7 @@ def make_zip(pdf_name: str, pdf: bytes, files: Mapping[str, Path]) -> bytes:
 
     Args:
         pdf_name, pdf: name and content of the PDF.
-        files: name in the ZIP -> file.
+        files: name in the ZIP -> file, the PDF not among them.
 
     Raises:
         UserError: a file cannot be read.
@@ -65,8 +65,7 @@ def make_zip(pdf_name: str, pdf: bytes, files: Mapping[str, Path]) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
         archive.writestr(pdf_name, pdf)
         for name, path in sorted(files.items()):
-            if name != pdf_name:
-                _add(archive, name, path)
+            _add(archive, name, path)
     return buffer.getvalue()
 
 
