@@ -9,7 +9,7 @@ RECENT = $(shell $(PYTHON) -c 'import sys; print(sys.version_info >= (3, 11))' 2
 REMEDY = install Python 3.11 or newer and name it, as in: make demo PYTHON=python3.12
 check_python = $(if $(FOUND),,$(error $(PYTHON) is no Python that runs: $(REMEDY)))$(if $(filter True,$(RECENT)),,$(error $(PYTHON) is Python $(FOUND), which is too old: $(REMEDY)))
 
-.PHONY: demo test lint clean
+.PHONY: demo page test lint clean
 
 # One strip and one ambiguous picture from the embedded models, with their scores. No GPU and no Hub needed.
 demo: $(VENV)/.installed
@@ -20,6 +20,10 @@ demo: $(VENV)/.installed
 	@echo
 	@echo "The pictures of the demo, the second one as drawn (left) and turned clockwise (right):"
 	@printf '%s\n' "$(CURDIR)"/results/demo_wide/*twilight.png "$(CURDIR)"/results/demo_ambiguous/*-*.png
+
+# The page in the browser, until Ctrl-C ends it; it says its address.
+page: $(VENV)/.installed-page
+	$(RUN) app.py
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
@@ -40,7 +44,13 @@ $(VENV)/.installed: requirements.txt constraints.txt
 	$(PIP) -r requirements.txt
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
-	@echo "Installing the development tools into $(VENV): pytest, ruff, pyright with its Node.js, matplotlib, selenium, a Jupyter kernel."
+$(VENV)/.installed-page: $(VENV)/.installed requirements-page.txt
+	@echo "Installing gradio into $(VENV)."
+	$(PIP) -r requirements-page.txt
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt requirements-page.txt
+	@echo "Installing the development tools into $(VENV): pytest, ruff, pyright with its Node.js, matplotlib, selenium,"
+	@echo "a Jupyter kernel, gradio."
 	$(PIP) -r requirements-dev.txt
 	touch $@

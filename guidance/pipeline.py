@@ -168,16 +168,19 @@ class Pipeline:
     Args:
         plan: what to make with which weights; these are loaded by the first :meth:`prepare`.
         runtime: device, number format and memory policy.
+        model: one that a pipeline of the same options, prompts and seeds aside, has loaded; None loads it.
 
     Raises:
         UserError: weight files that are missing, or a schedule whose first step has nothing to start from.
     """
 
-    def __init__(self, plan: Plan, runtime: "Runtime"):
+    def __init__(self, plan: Plan, runtime: "Runtime", model: Model | None = None):
         from guidance.schedule import check_schedule
 
         self.plan, self.runtime = plan, runtime
         self._at_hand: object = None  # stands for the picture that was begun last
+        if model is not None:
+            self.model = model
         for name, steps in plan.app.steps(plan.options).items():
             source = plan.sources[name]
             source.weight_variant(runtime.variant, runtime.half)

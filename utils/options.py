@@ -189,6 +189,11 @@ def may_be_none(options_class: type, name: str) -> bool:
     return _types(options_class)[name][2]
 
 
+def kind_of(options_class: type, name: str) -> tuple[type, bool]:
+    """Return the type of an option's value, and whether it is a list of such values."""
+    return _types(options_class)[name][:2]
+
+
 def flags(names: Iterable[str]) -> str:
     """Return options as they are typed: ``--sync --space``."""
     return " ".join(f"--{name}" for name in names)

@@ -1,0 +1,1 @@
+"""A page in the browser to make pictures with. It uses ``guidance`` and ``utils``; nothing of these knows of it."""
