@@ -275,8 +275,8 @@ def test_a_mistake_is_told_as_on_the_command_line(visitor: Visitor, capsys: pyte
 def test_of_two_visitors_the_second_waits_and_both_get_their_own(
     visitor: Visitor, address: str, folder: Path, tmp_path: Path
 ) -> None:
-    browser = visitor.browser
-    quick_strip(visitor, steps=60)
+    browser, before = visitor.browser, made_in(folder)
+    quick_strip(visitor, steps=30)
     browser.driver.switch_to.new_window("tab")
     try:
         second = Visitor(browser, address)
@@ -294,9 +294,8 @@ def test_of_two_visitors_the_second_waits_and_both_get_their_own(
         browser.driver.close()
         browser.driver.switch_to.window(visitor.tab)
     words[1] = visitor.command()
-    made = {
-        runs.run_json(path)["pictures"][0]["seed"]: path for path in folder.iterdir() if (path / "run.json").exists()
-    }
+    mine = [path for path in made_in(folder) if path not in before]
+    made = {runs.run_json(path)["pictures"][0]["seed"]: path for path in mine}
     for seed, said in words.items():
         same_from_the_command_line(made[seed], said, tmp_path / str(seed))
 
