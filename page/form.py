@@ -14,8 +14,9 @@ from guidance.pipeline import Plan, make_plan
 from guidance.shared_options import EMBEDDED
 from utils.errors import UserError
 from utils.options import Option, kind_of, options_of, read
-from utils.prompts import read_entries, unknown_words
+from utils.prompts import read_entries
 from utils.views import VIEWS
+from utils.vocabulary import Vocabulary
 
 Value = str | bool | float | None  # of a field, as the browser sends it
 Texts = dict[str, Any]  # option -> what the command line would read: a text, a list of texts, or True or False
@@ -212,31 +213,37 @@ def command(app: App, texts: Texts) -> str:
 
 
 def known_prompts(plan: Plan, examples: Sequence[str]) -> list[str]:
-    """Return prompts to choose from: examples that the model knows every word of, and its subjects of several words.
+    """Return prompts to choose from: examples of which the model draws all, and every subject that it has.
 
     Args:
         plan: whose weights are asked for their words; those that read any text know all examples.
         examples: whole prompts.
     """
-    words = next(iter(plan.sources.values())).words()
-    if words is None:
+    vocabulary = next(iter(plan.sources.values())).vocabulary()
+    if vocabulary is None:
         return list(dict.fromkeys(examples))
-    subjects = [f"the {subject[:-1]}{subject[-1].upper()}" for subject in words["subjects"] if subject[-2:-1] == " "]
-    return list(dict.fromkeys([*(example for example in examples if _is_known(example, words)), *subjects]))
+    wanted = [*examples, *map(_as_prompt, vocabulary.subjects)]
+    return list(dict.fromkeys(prompt for prompt in wanted if _is_drawn(prompt, vocabulary)))
 
 
-def _is_known(prompt: str, words: dict[str, list[str]]) -> bool:
+def _as_prompt(subject: str) -> str:
+    """Return a subject as it is asked for: a letter is a capital."""
+    is_letter = subject[-2:-1] == " "
+    return f"the {subject[:-1]}{subject[-1].upper()}" if is_letter else subject
+
+
+def _is_drawn(prompt: str, vocabulary: Vocabulary) -> bool:
     try:
-        return not unknown_words(prompt, words)
+        return not vocabulary.doubts(prompt)
     except UserError:
         return False
 
 
 def known_styles(plan: Plan, default: str) -> list[str]:
     """Return styles to choose from: the app's own, and those that an embedded model knows."""
-    words = next(iter(plan.sources.values())).words() or {"styles": []}
-    styles = [f"{'an' if style[0] in 'aeiou' else 'a'} {style} of" for style in words["styles"]]
-    return list(dict.fromkeys([default, *styles]))
+    vocabulary = next(iter(plan.sources.values())).vocabulary()
+    known = () if vocabulary is None else vocabulary.styles
+    return list(dict.fromkeys([default, *(f"{'an' if style[0] in 'aeiou' else 'a'} {style} of" for style in known)]))
 
 
 def examples_of(app: App) -> list[str]:
