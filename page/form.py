@@ -103,7 +103,8 @@ def field_of(app: App, name: str) -> Field:
     if kind is bool:
         return Field(name, label, info, "switch")
     if said.choices:
-        none = (("as the preset or the weights say" if name != "preset" else said.default_text) or "off", "")
+        open_text = f"left open ({said.default_text})" if said.default_text else "none"
+        none = ("standard" if name == "preset" else open_text, "")
         choices = [none] * _may_be_open(said) + [(choice, choice) for choice in said.choices]
         return Field(name, label, info, "menu", choices=tuple(choices))
     if kind in (int, float) and not is_list and said.high - said.low <= WIDEST_SLIDER and not _may_be_open(said):

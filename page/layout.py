@@ -37,7 +37,7 @@ from utils.run.run_record import FILE
 TITLES = {"wide_image": "Wide picture", "ambiguous_image": "Ambiguous picture"}
 MOST_VIEWS = 4
 LARGEST_SEED = 2**31 - 1  # of those that the dice throw
-PICTURES = (".png", ".gif", ".webp")
+PICTURES = (".png", ".gif", ".webp", ".mp4")
 QUEUE = "making"  # all apps wait in one line
 Updates = dict[Any, Any]  # component -> what it shows now
 
