@@ -20,12 +20,12 @@ PAGES = sorted(
     for folder in (ROOT, *(ROOT / name for name in ("docs", "data", "training", "benchmarks", "results")))
     for path in (folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
 )
-README, EVAL, SUBMIT = ROOT / "README.md", ROOT / "eval.py", ROOT / "submit.py"
+README, EVAL, SUBMIT, APP = (ROOT / name for name in ("README.md", "eval.py", "submit.py", "app.py"))
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9_-]*")
 OTHER_PROGRAMS = {"--num_processes", "--nproc-per-node", "--check"}  # accelerate, torchrun, ruff
-FOLDERS = "benchmarks|data|docs|guidance|results|tests|training|utils"
+FOLDERS = "benchmarks|data|docs|guidance|page|results|tests|training|utils"
 PLACE = re.compile(rf"(?:{FOLDERS})/[\w./~*-]*")
 RUN_BY_TESTS = "<!-- tests/test_docs.py runs this block -->\n```python\n"
 
@@ -115,7 +115,7 @@ def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
 
 @every_page
 def test_options_that_a_page_names_exist(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    scripts = [EVAL, SUBMIT, *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "training").rglob("*.py")]
+    scripts = [EVAL, SUBMIT, APP, *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "training").rglob("*.py")]
     known = options_of_main(capsys) | options_of_scripts(*scripts) | OTHER_PROGRAMS | {"--help"}
     named = {option for span in code_spans(page) for option in OPTION.findall(span)}
     assert named - known == set()
