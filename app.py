@@ -21,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--save_top_dir", default="results/page", help="folder of all that is made [results/page]")
     args = parser.parse_args(argv)
     try:
+        if args.port is not None and not 1 <= args.port <= 65535:
+            raise UserError(f"--port {args.port} is out of range: give 1 to 65535.")
         return serve(Path(args.save_top_dir).resolve(), args.host, args.port)
     except UserError as error:
         exit_with("app.py", error)
