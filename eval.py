@@ -24,10 +24,10 @@ from utils.files import write_json
 from utils.options import flags
 from utils.run.run_record import RunRecord
 from utils.scoring.clip_files import TINY, ClipSource, find_clip
-from utils.scoring.compare import compare
+from utils.scoring.compare import app_of, compare
 from utils.scoring.compare import table as compare_table
 from utils.scoring.eval_plan import ScorePlan, list_files, make_plan, read_run
-from utils.scoring.eval_scores import score_plan
+from utils.scoring.eval_scores import score_plan, verdict
 
 TABLE_WIDTH = 78
 
@@ -43,6 +43,12 @@ def make_parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="DIR",
         help="score nothing: tabulate folders that are scored, over the prompts and seeds that all of them have",
+    )
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="also write a page to look at: report.html into the folder; with --compare comparison.html beside the "
+        "first one",
     )
     parser.add_argument(
         "--prompts_file",
@@ -84,9 +90,35 @@ def evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], ScorePlan]:
     return details, plan
 
 
+def compare_folders(folders: Sequence[Path], with_page: bool) -> None:
+    """Print how scored folders compare, and write a page of them if asked to.
+
+    Raises:
+        UserError: see :func:`utils.scoring.compare.compare` and :func:`utils.report.page.write_comparison`.
+    """
+    say(*compare_table(compare(folders)))
+    if with_page:
+        from utils.report.page import write_comparison
+
+        page = write_comparison(folders, [get_app(app_of(folder)) for folder in folders])
+        say(f"Wrote {page}: open it in a browser.")
+
+
+def report(options: argparse.Namespace) -> None:
+    """Write the page of a folder.
+
+    Raises:
+        UserError: see :func:`utils.report.page.write_report`.
+    """
+    from utils.report.page import write_report
+
+    page = write_report(Path(options.fdir1), get_app(options.app), options.prompts_file)
+    say(f"Wrote {page}: open it in a browser.")
+
+
 def _check_alone(options: argparse.Namespace) -> None:
-    others = [name for name, value in vars(options).items() if value is not None and name != "compare"]
-    if others:
+    given = [name for name, value in vars(options).items() if value not in (None, False)]
+    if others := [name for name in given if name not in ("compare", "report")]:
         raise UserError(f"--compare scores nothing, so {flags(others)} does not apply: leave it out.")
 
 
@@ -127,7 +159,7 @@ def table(details: dict[str, Any], plan: ScorePlan) -> list[str]:
     lines += [f"{details['score']:7.4f}  {details['counts']['pictures']:8d}  mean over prompts (higher is better)"]
     if details["pairs"]:
         lines += _views_table(details)
-    return [*lines, *_skipped(details, plan), "", _verdict(details)]
+    return [*lines, *_skipped(details, plan), "", verdict(details)]
 
 
 def _views_table(details: dict[str, Any]) -> list[str]:
@@ -152,17 +184,6 @@ def _skipped(details: dict[str, Any], plan: ScorePlan) -> list[str]:
     return [*lines, *(f"  {_short(item['file'])}: {item['reason']}" for item in unexpected)]
 
 
-def _verdict(details: dict[str, Any]) -> str:
-    grade, clip = details["grade"], details["clip"]
-    if grade:
-        return f"Grade: {grade['points']:g} of {grade['of']:g} ({grade['rule']})."
-    if clip["model"] == TINY:
-        return (
-            "Scored by the embedded scorer: the numbers compare pictures of the embedded models and count for nothing."
-        )
-    return f"No grade: it is given for OpenAI's ViT-B/32 weights only, and {clip['weights']} is not known to be those."
-
-
 def _short(text: str) -> str:
     """Return one line of at most ``TABLE_WIDTH`` characters."""
     text = " ".join(text.split())
@@ -175,15 +196,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = make_parser().parse_args(argv)
         if options.compare is not None:
             _check_alone(options)
-            say(*compare_table(compare(options.compare)))
+            compare_folders(options.compare, options.report)
             return 0
         details, plan = evaluate(options)
+        say(*table(details, plan), f"Wrote eval.json and eval_details.json to {details['source_dir']}")
+        if options.report:
+            report(options)
     except UserError as error:
         exit_with("eval.py", error)
     except KeyboardInterrupt:
         complain("eval.py: stopped; nothing was scored")
         return 130
-    say(*table(details, plan), f"Wrote eval.json and eval_details.json to {details['source_dir']}")
     return 0
 
 

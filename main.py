@@ -77,6 +77,10 @@ def run(plan: Plan) -> int:
 
         failures |= animate_share(folder, plan.app, options.animate, state)
     progress.tell_end(folder, todo, plan.app.main_file)
+    if options.report and state.is_main_process and folder.finished():
+        from utils.report.page import write_report
+
+        progress.say(f"Wrote {write_report(folder.path, plan.app)}: open it in a browser.")
     state.destroy_process_group()
     return report(failures)
 

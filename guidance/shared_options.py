@@ -106,6 +106,9 @@ class SharedOptions:
                                  choices=("gif", "webp", "mp4"), pinned=False, for_folders=True)  # fmt: skip
     animate_from: str | None = option("make no pictures: animate those of this folder", metavar="DIR", pinned=False,
                                       default_text="for --animate: gif", for_folders=True)  # fmt: skip
+    report: bool = option("write report.html into the folder at the end, a page to look at: all its pictures, with "
+                          "the scores that eval.py gave them", default=False, pinned=False,
+                          for_folders=True)  # fmt: skip
 
     @property
     def case(self) -> Case:

@@ -28,6 +28,7 @@ from utils.scoring import clip_files
 from utils.scoring.clip_files import ClipSource, find_clip
 from utils.scoring.clip_score import points
 from utils.scoring.eval_plan import ScorePlan, list_files, make_plan, read_run
+from utils.scoring.eval_scores import verdict
 from utils.scoring.naming import StripNaming, ViewsNaming, is_joined
 
 ROOT = Path(__file__).parents[1]
@@ -399,9 +400,9 @@ def test_the_table_shows_scores_and_no_grade_for_other_weights(
 
 def test_a_grade_is_given_for_openai_weights_only() -> None:
     details = {"grade": {"points": 5.0, "of": 10.0, "rule": "r"}, "clip": {"model": "m", "weights": "w"}}
-    assert eval_script._verdict(details) == "Grade: 5 of 10 (r)."
+    assert verdict(details) == "Grade: 5 of 10 (r)."
     tiny = {"grade": None, "clip": {"model": "tiny", "weights": "w"}}
-    assert "Grade" not in eval_script._verdict(tiny) and "count for nothing" in eval_script._verdict(tiny)
+    assert "Grade" not in verdict(tiny) and "count for nothing" in verdict(tiny)
 
 
 @pytest.mark.parametrize(

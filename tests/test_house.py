@@ -17,7 +17,7 @@ FLOORS = (
     ("utils.models", "utils.views"),
     ("utils.run",),
     ("utils.animation", "utils.scoring"),
-    ("utils.submission",),
+    ("utils.report", "utils.submission"),
     ("guidance.schedule", "guidance.synchronization", "guidance.windows"),
     ("guidance.networks", "guidance.shared_options"),
     ("guidance.base_model",),

@@ -57,7 +57,10 @@ class Progress:
         paths = [folder.path / main_file(picture) for picture in folder.finished() if picture["name"] in names]
         more = [f"  ... and {len(paths) - SHOWN_AT_END} more"] if len(paths) > SHOWN_AT_END else []
         what = f"{len(paths)} picture{'' if len(paths) == 1 else 's'} made in {time.monotonic() - self.started:.1f} s"
-        self.say(f"{what}; look at:" if paths else f"{what}.", *(f"  {path}" for path in paths[:SHOWN_AT_END]), *more)
+        how = ["To score them and see them on one page: eval.py with --report."] if len(paths) > 1 else []
+        self.say(
+            f"{what}; look at:" if paths else f"{what}.", *(f"  {path}" for path in paths[:SHOWN_AT_END]), *more, *how
+        )
 
     def pictures(self, share: Sequence[PictureEntry]) -> Iterator[PictureEntry]:
         """Go through the pictures of this process."""

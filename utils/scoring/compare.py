@@ -11,7 +11,7 @@ from utils.errors import UserError
 from utils.files import is_file
 from utils.run.run_record import FILE, read_record
 from utils.scoring.clip_score import mean_by_prompt
-from utils.scoring.details import Details, read_details
+from utils.scoring.details import DETAILS, Details, read_details
 
 Key = tuple[str, int | None]  # prompt and seed; None where no run.json knows it
 
@@ -56,6 +56,18 @@ def compare(folders: Sequence[Path]) -> list[Compared]:
         Compared(str(folder), len(common), *_mean(row), *_mean(row - values[0]))
         for folder, row in zip(folders, values, strict=True)
     ]
+
+
+def app_of(folder: Path) -> str:
+    """Return the app whose pictures a folder holds, as far as its scores say.
+
+    Raises:
+        UserError: they do not.
+    """
+    app = read_details(folder).get("app")
+    if app is None:
+        raise UserError(f"{folder / DETAILS} does not say which app made these pictures: score the folder again.")
+    return app
 
 
 def table(rows: Sequence[Compared]) -> list[str]:

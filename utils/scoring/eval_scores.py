@@ -1,6 +1,6 @@
 """From a plan to scores: features of all pictures and prompts, then the rows of ``eval_details.json``."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,19 @@ def _grade(score: float | None, source: ClipSource, full: float) -> dict[str, An
         return None
     rule = f"{full:g} above {FULL_LIMIT}, {full / 2:g} from {HALF_LIMIT}, else 0"
     return {"points": points(score, full), "of": full, "rule": rule}
+
+
+def verdict(details: Mapping[str, Any]) -> str:
+    """Return what the score of ``eval_details.json`` counts for, as one sentence."""
+    grade, clip = details.get("grade"), details["clip"]
+    if grade:
+        return f"Grade: {grade['points']:g} of {grade['of']:g} ({grade['rule']})."
+    if clip["model"] == TINY:
+        return (
+            "Scored by the embedded scorer: the numbers compare pictures of the embedded models and count for nothing."
+        )
+    weights = clip.get("weights", clip["model"])
+    return f"No grade: it is given for OpenAI's ViT-B/32 weights only, and {weights} is not known to be those."
 
 
 def _mean(values: Iterable[float]) -> float | None:
