@@ -1,6 +1,6 @@
 """One step against that of another revision: ``python benchmarks/bench_step.py --against REVISION``.
 
-``one_step_process`` of this checkout and of a revision, each in a process of its own with one thread, in turns: with a
+``one_step_process`` of this checkout and of a revision, each in processes of its own with one thread, in turns: with a
 network that costs next to nothing, on the default strip of Stable Diffusion (41 windows) and on two turned views of
 64x64 pixels. Times are the processor's, which other processes hardly disturb. The other revision is checked out into a
 temporary folder. Writes ``bench_step.json`` and ``.md`` into ``benchmarks/results``.
@@ -88,11 +88,27 @@ def git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def compare(before: Worker, now: Worker, steps: int, rounds: int) -> list[Row]:
-    """Let both take the same steps in turns, once to warm up; return a row for each setting.
+def compare(before: Path, now: Path, steps: int, rounds: int, starts: int) -> list[Row]:
+    """Let two checkouts take the same steps in turns; return a row for each setting.
 
-    The ratio is the median of those of all rounds, each of two times that were taken one after the other.
+    Their processes are started anew so many times, the one first and then the other: where a process happens to find
+    its memory makes it some percent faster or slower for as long as it lives. The ratio is the median of those of all
+    rounds, each of two times that were taken one after the other.
     """
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    for start in range(starts):
+        with contextlib.ExitStack() as ending:
+            workers: dict[Path, Worker] = {}
+            for checkout in (before, now) if start % 2 else (now, before):
+                workers[checkout] = Worker(checkout)
+                ending.callback(workers[checkout].close)
+            for setting, some in time_rounds(workers[before], workers[now], steps, max(1, rounds // starts)).items():
+                pairs.setdefault(setting, []).extend(some)
+    return [row_of(setting, some, steps) for setting, some in pairs.items()]
+
+
+def time_rounds(before: Worker, now: Worker, steps: int, rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """Return the seconds before and now of every round by setting; one more round, which warms up, is left out."""
     pairs: dict[str, list[tuple[float, float]]] = {setting: [] for setting in now.settings}
     for number in range(1 + rounds):
         for setting, some in pairs.items():
@@ -100,7 +116,7 @@ def compare(before: Worker, now: Worker, steps: int, rounds: int) -> list[Row]:
             seconds = {worker.checkout: worker.seconds(setting, steps) for worker in order}
             if number:
                 some.append((seconds[before.checkout], seconds[now.checkout]))
-    return [row_of(setting, some, steps) for setting, some in pairs.items()]
+    return pairs
 
 
 def row_of(setting: str, pairs: Sequence[tuple[float, float]], steps: int) -> Row:
@@ -119,6 +135,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--against", default=BEFORE_APPS, help="revision to compare with [default: %(default)s]")
     parser.add_argument("--steps", type=positive, default=20, help="of each round [default: %(default)s]")
     parser.add_argument("--rounds", type=positive, default=100, help="turns of both [default: %(default)s]")
+    parser.add_argument("--starts", type=positive, default=10, help="of both processes [default: %(default)s]")
     parser.add_argument("--output_dir", type=Path, default=RESULTS, help="where to write")
     return parser.parse_args(argv)
 
@@ -127,15 +144,11 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
     """Compare, print and write; return the rows."""
     options = parse(argv)
     against = git("rev-parse", "--short", "--verify", f"{options.against}^{{commit}}")
-    with checked_out(against) as place, contextlib.ExitStack() as ending:
-        workers = []
-        for checkout in (place, ROOT):
-            workers.append(Worker(checkout))
-            ending.callback(workers[-1].close)
-        rows = compare(*workers, options.steps, options.rounds)
+    with checked_out(against) as place:
+        rows = compare(place, ROOT, options.steps, options.rounds, options.starts)
     print(markdown(rows))
     write_report("bench_step", rows, options.output_dir, against=against, steps=options.steps,
-                 rounds=options.rounds)  # fmt: skip
+                 rounds=options.rounds, starts=options.starts)  # fmt: skip
     return rows
 
 
