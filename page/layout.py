@@ -66,6 +66,7 @@ class Studio:
 
     def __init__(self, app: App, maker: Maker, jobs: dict[tuple[str, str], Job]):
         self.app, self.maker, self.jobs = app, maker, jobs
+        self.mistakes: dict[tuple[str, str], str] = {}  # what is wrong with the form that a visitor has just sent
         self.plan = plan_of(app, {})
         self.defaults = defaults_of(app, {})
         self.fields: dict[str, Any] = {}
@@ -141,11 +142,13 @@ class Studio:
         """Take a filled form: a mistake is told at once, else the job waits for its turn."""
         key = self._key(request)
         self._stop(key)
+        self.mistakes.pop(key, None)
         try:
             texts = self.texts(values)
             self.jobs[key] = Job.of(plan_of(self.app, texts), command(self.app, texts))
         except UserError as error:
-            return {self.status: show.error(str(error))}
+            self.mistakes[key] = show.error(str(error))
+            return {self.status: self.mistakes[key]}
         return {
             self.status: show.waiting(),
             self.make: gr.update(interactive=False),
@@ -154,8 +157,11 @@ class Studio:
 
     def go(self, request: gr.Request) -> Iterator[Updates]:
         """Make what this visitor asked for; the queue lets one in at a time."""
-        job, started = self.jobs.get(self._key(request)), time.monotonic()
+        key, started = self._key(request), time.monotonic()
+        job = self.jobs.get(key)
         if job is None or job.stopped.is_set():
+            if mistake := self.mistakes.pop(key, ""):
+                yield {self.status: mistake}  # once more: what this event does not say, it wipes away
             return
         try:
             for news in self.maker.make(job):

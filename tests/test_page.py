@@ -1,10 +1,12 @@
 """The page: its form says what the command line says, and in a browser it makes what ``main.py`` makes."""
 
 import contextlib
+import functools
 import importlib.util
 import os
 import shlex
 import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -189,8 +191,20 @@ class Visitor:
         self.browser.wait(lambda: len(self.browser.all(".ds-make")) == 1, f"no tab {title}")
 
     def unfold(self, *headings: str) -> None:
+        """Open headings; one that a page which is still waking up closes again is opened again."""
         for heading in headings:
             self.press("button.label-wrap", heading)
+            self.browser.wait(functools.partial(self._stays_open, heading), f"{heading} stays shut")
+
+    def _stays_open(self, heading: str) -> bool:
+        """Whether a heading is open, and still is half a second later; it is pressed again where it is not."""
+        opened = f"{SEEN} return seen.some(one => one.innerText.startsWith(arguments[1]));"
+        for _ in range(5):
+            time.sleep(0.1)
+            if not self.browser.run(opened, "button.label-wrap.open", heading):
+                self.press("button.label-wrap", heading)
+                return False
+        return True
 
     def fill(self, field: str, text: str) -> None:
         """Type into a field that can be seen, in place of what is there."""
@@ -295,7 +309,9 @@ def test_a_mistake_is_told_as_on_the_command_line(visitor: Visitor, capsys: pyte
     visitor.unfold("More", "Size")
     visitor.fill("wide_image-panorama_width", "102")
     visitor.make()
-    said = visitor.text(".ds-error")
+    visitor.text(".ds-error")
+    time.sleep(1)  # and it stays
+    said = visitor.text(".ds-error", 3)
     told = runs.refused(capsys, ["--app", "wide_image", "--model", "tiny", "--panorama_width", "102"])
     assert told == f"main.py: error: {said}\n"
     assert visitor.browser.one(".ds-make").is_enabled()
