@@ -205,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         exit_with("eval.py", error)
     except KeyboardInterrupt:
-        complain("eval.py: stopped; nothing was scored")
+        complain("eval.py: stopped; eval.json is written whole or not at all")
         return 130
     return 0
 

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from guidance import get_app
-from utils.files import write_json
+from utils.files import sha256, write_json
 from utils.images import save_png, side_by_side
 from utils.prompts import PictureRequest
 from utils.run.run_folder import RunFolder
@@ -83,7 +83,11 @@ def score(path: Path, figures: Sequence[float] | None = None, **more: Any) -> Pa
     for number, picture in enumerate(record["pictures"]):
         figure = figures[number] if figures is not None else 0.2 + 0.01 * number
         own = [entry for entry in picture["files"] if app.roles.get(entry["role"], "") is None]
-        rows += [{"file": entry["file"], "prompt": entry["prompt"], "score": figure} for entry in own]
+        rows += [
+            {**{name: entry[name] for name in ("file", "prompt")}, "score": figure,
+             "sha256": sha256(path / entry["file"])}
+            for entry in own
+        ]  # fmt: skip
         skipped += [{"file": entry["file"], "reason": "by design"} for entry in picture["files"] if entry not in own]
         if len(picture["prompts"]) > 1:
             pairs.append({"name": picture["name"], "files": [entry["file"] for entry in own],

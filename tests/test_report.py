@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -201,6 +202,15 @@ def test_what_is_not_scored_or_not_made_is_told(tmp_path: Path) -> None:
         assert said in page.text
 
 
+def test_a_copy_with_other_times_has_its_scores_still(tmp_path: Path) -> None:
+    folder = score(ambiguous(tmp_path / "t"))
+    os.utime(folder / "eval_details.json", (time.time() - 3600,) * 2)
+    copied = shutil.copytree(folder, tmp_path / "copied", copy_function=shutil.copyfile)
+    assert "older than" not in report(folder).text + report(copied).text
+    save_png(copied / "a_fish_seed1.png", drawn(7))
+    assert "older than 1 of 12 files" in report(copied).text and "older than" not in report(folder).text
+
+
 def test_a_moving_picture_is_shown_and_what_only_calls_itself_one_is_not(tmp_path: Path) -> None:
     folder = wide(tmp_path / "t")
     assert main.main(["--app", "wide_image", "--animate_from", str(folder), "--animate", "webp"]) == 0
@@ -267,7 +277,8 @@ def test_scores_of_some_pictures_only_are_called_older(tmp_path: Path) -> None:
 
 def test_scores_from_before_the_pictures_are_called_older(tmp_path: Path) -> None:
     folder = score(ambiguous(tmp_path / "t", PAIRS[:1], [1]))
-    os.utime(folder / "eval_details.json", (time.time() - 3600,) * 2)
+    for number, name in enumerate(("a_red_house.png", "a_fish.png"), start=7):
+        save_png(folder / name, drawn(number))
     assert "older than 2 of 2 files" in report(folder).text
 
 

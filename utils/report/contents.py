@@ -10,13 +10,11 @@ from utils.errors import UserError
 from utils.prompts import FileEntry
 from utils.run.run_folder import ANIMATION
 from utils.run.run_record import PictureEntry, RunRecord
-from utils.scoring.details import DETAILS, Details, read_details
+from utils.scoring.details import DETAILS, Details, changed_since, read_details
 from utils.scoring.eval_plan import COMMON_ROLES, NamingRule, ScorePlan, list_files, make_plan, read_run
 
 if TYPE_CHECKING:
     from utils.animation.views import Turning
-
-SLACK = 60  # seconds by which a picture may be newer than its score: copies do not keep the order of their files
 
 
 class ReportedApp(Protocol):
@@ -164,13 +162,13 @@ def _details_of(folder: Path, app: ReportedApp) -> tuple[Details | None, list[st
 
 
 def _stale(folder: Path, app: ReportedApp, plan: ScorePlan, details: Details | None) -> list[str]:
-    """Say which pictures came after the scores."""
+    """Say which pictures are not the ones that were scored."""
     if details is None:
         return []
     seen = {row["file"] for row in details["pictures"]} | {row["file"] for row in details.get("skipped", [])}
-    scored_at = (folder / DETAILS).stat().st_mtime + SLACK
-    files = [item.file for item in plan.files]
-    late = sum(file not in seen or (folder / file).stat().st_mtime > scored_at for file in files)
+    changed = changed_since(folder, {row["file"]: row["sha256"] for row in details["pictures"] if "sha256" in row})
+    files = {item.file for item in plan.files}
+    late = len(files - seen) + len(files.intersection(changed))
     if not late:
         return []
     return [

@@ -28,6 +28,7 @@ class Embedded:
 
 
 def data_uri(data: bytes, kind: str) -> str:
+    """Return bytes of a kind, such as ``image/png``, as an address that holds them."""
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 

@@ -58,9 +58,8 @@ class Progress:
         more = [f"  ... and {len(paths) - SHOWN_AT_END} more"] if len(paths) > SHOWN_AT_END else []
         what = f"{len(paths)} picture{'' if len(paths) == 1 else 's'} made in {time.monotonic() - self.started:.1f} s"
         how = ["To score them and see them on one page: eval.py with --report."] if len(paths) > 1 else []
-        self.say(
-            f"{what}; look at:" if paths else f"{what}.", *(f"  {path}" for path in paths[:SHOWN_AT_END]), *more, *how
-        )
+        shown = [f"  {path}" for path in paths[:SHOWN_AT_END]]
+        self.say(f"{what}; look at:" if paths else f"{what}.", *shown, *more, *how)
 
     def pictures(self, share: Sequence[PictureEntry]) -> Iterator[PictureEntry]:
         """Go through the pictures of this process."""

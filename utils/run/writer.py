@@ -101,9 +101,9 @@ def write_files(folder: RunFolder, picture: PictureEntry, sample: Sample) -> Non
     """
     for entry in picture["files"]:
         if entry["role"] != ANIMATION:
-            product = sample.products[entry["file"]]
-            texts = texts_about(folder.header, picture, entry, sample.seed)
-            data = product if isinstance(product, bytes) else png_bytes(product, texts)
+            data = sample.products[entry["file"]]
+            if isinstance(data, Image.Image):
+                data = png_bytes(data, texts_about(folder.header, picture, entry, sample.seed))
             write_atomic(folder.path / entry["file"], data)
 
 

@@ -1,10 +1,11 @@
 """``eval_details.json``: the part of its schema that others read, and its one reader."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NotRequired, Required, TypedDict, cast
 
 from utils.errors import UserError
-from utils.files import is_file
+from utils.files import is_file, sha256
 from utils.run.run_record import check_type, parse_json
 
 DETAILS = "eval_details.json"
@@ -91,3 +92,13 @@ def read_details(folder: Path) -> Details:
         reason = str(error) or type(error).__name__
         raise UserError(f"{path} cannot be read ({reason}): score the folder again.") from error
     return cast(Details, content)
+
+
+def changed_since(folder: Path, hashes: Mapping[str, str]) -> list[str]:
+    """Return the files that are here and are not the ones that were scored.
+
+    Args:
+        folder: of the pictures.
+        hashes: file -> SHA-256 of what was scored.
+    """
+    return [name for name, hashed in hashes.items() if is_file(folder / name) and sha256(folder / name) != hashed]

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from utils.errors import UserError
-from utils.files import is_file, sha256
 from utils.images import decode
 from utils.prompts import PictureRequest
 from utils.run.run_record import PictureEntry
 from utils.scoring.clip_files import TINY
+from utils.scoring.details import changed_since
 from utils.submission.task import Task, files_of, read_scores
 
 PROMPT_LENGTH = 100
@@ -120,11 +120,9 @@ def _scores(task: Task) -> list[Item]:
 def _changes(task: Task, hashes: dict[str, str]) -> list[Item]:
     """Return what tells the pictures of the folder from those that were scored."""
     scored = task.scored
-    here = {name for name in hashes if is_file(task.folder / name)}
+    known = {name: hashed for name, hashed in hashes.items() if name in scored}
     found = {
-        "are newer than their scores, or not the ones that were scored": [
-            name for name in scored if name in here and sha256(task.folder / name) != hashes[name]
-        ],
+        "are newer than their scores, or not the ones that were scored": changed_since(task.folder, known),
         "have no score": [name for name in scored if name not in hashes],
         "were scored and are not among the pictures that run.json lists as finished": [
             name for name in hashes if name not in scored
