@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 APPS = {  # name -> module and class; the only table of apps
     "wide_image": "wide_image_app:WideImageApp",
     "ambiguous_image": "ambiguous_image_app:AmbiguousImageApp",
+    "panorama": "panorama_app:PanoramaApp",
 }
 
 

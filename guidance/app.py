@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from guidance.shared_options import SharedOptions, check_shared, derive_shared, typed_weights, weights_of
+from guidance.shared_options import SharedOptions, check_shared, derive_shared, typed_weights, warn_of_cases, weights_of
 from utils.errors import UserError
 from utils.prompts import NEGATIVE, FileEntry, PictureRequest, quote
 
@@ -140,6 +140,10 @@ class App(ABC):
                 "leave one of them out."
             )
         return request
+
+    def warnings(self, options: SharedOptions) -> list[str]:
+        """Return what a user may not expect of these options, one sentence each."""
+        return warn_of_cases(options)
 
     # ------------------------------------------------------------------------------ what comes out
 

@@ -171,6 +171,14 @@ class BaseModel(ABC):
         """
         return self.forward_mapping(noise)
 
+    def noise_shape(self, states: Tensors) -> tuple[int, ...]:
+        """Return the shape of the white noise that :meth:`project_noise` takes: of the canvas.
+
+        Args:
+            states: as ``input_params`` of :meth:`one_step_process`.
+        """
+        return tuple((states["zts"] if "zts" in states else self.inverse_mapping(states["xts"])).shape)
+
     def set_step(self, step_index: int) -> None:
         """Go to a step of the stage, counted from 0; a mapping that changes does so here."""
         self.step_index = step_index
@@ -340,7 +348,7 @@ class BaseModel(ABC):
         steps = len(schedule.timesteps)
         alphas, sigmas = schedule.alphas_cumprod.sqrt(), (1 - schedule.alphas_cumprod).sqrt()
         last_synchronized = round(self.options.mvd_end * steps)
-        noise_shape = self._noise_shape(states) if self.options.eta > 0 else None
+        noise_shape = self._step_noise_shape(states) if self.options.eta > 0 else None
         for index, timestep in enumerate(schedule.timesteps):
             self.set_step(index)
             case = stage.case if index < last_synchronized else ALONE
@@ -351,11 +359,9 @@ class BaseModel(ABC):
             states = {CARRIED[name]: value for name, value in values.items() if name in CARRIED}
             yield StepState(stage.number, index + 1, steps, values, self)
 
-    def _noise_shape(self, states: Tensors) -> tuple[int, ...]:
-        """Return the shape of a step's noise: of all views, or of the canvas."""
-        if self.stage.noise_space == "instance":
-            return tuple(states["xts"].shape)
-        return tuple((states["zts"] if "zts" in states else self.inverse_mapping(states["xts"])).shape)
+    def _step_noise_shape(self, states: Tensors) -> tuple[int, ...]:
+        """Return the shape of a step's noise: of all views, or of what they see noise through."""
+        return tuple(states["xts"].shape) if self.stage.noise_space == "instance" else self.noise_shape(states)
 
     def _randn(self, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
         """Draw on the CPU in float32, whatever the device, so that a seed means the same picture everywhere."""

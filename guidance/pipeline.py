@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guidance.app import App, Model, Sources
-from guidance.shared_options import SharedOptions, typed_weights, warn_of_cases, weights_of
+from guidance.shared_options import SharedOptions, typed_weights, weights_of
 from utils.errors import UserError
 from utils.models.model_source import open_source
 from utils.options import Given, flags, options_of
@@ -75,7 +75,7 @@ class Plan:
         Raises:
             UserError: see :meth:`doubts`.
         """
-        return [*self.doubts(requests), *warn_of_cases(self.options)]
+        return [*self.doubts(requests), *self.app.warnings(self.options)]
 
     def list_files(self, request: PictureRequest, suffix: str) -> list[FileEntry]:
         """Return the files of one picture, with ``suffix`` in their stems, its states among them if they are kept."""
@@ -319,6 +319,6 @@ def load(app: App, options: Mapping[str, Any]) -> Pipeline:
         raise UserError(f"{flags(written)} applies to folders of pictures, which main.py writes: leave it out.")
     app.check(given)
     plan = make_plan(app, given)
-    for sentence in warn_of_cases(plan.options):
+    for sentence in app.warnings(plan.options):
         warnings.warn(sentence, stacklevel=3)
     return Pipeline(plan, Runtime.from_options(plan.options, process_state(plan.options.device)))

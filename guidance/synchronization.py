@@ -161,6 +161,13 @@ class Case:
         return any(eps.find("x") for eps in averaged)
 
     @property
+    def averages_noise(self) -> bool:
+        """True if something else than clean estimates is averaged: states or predictions, which hold noise."""
+        terms = [self.formula, *([] if self.beside is None else [self.beside])]
+        averaged = [found.parts[0] for term in terms for name in "AgJ" for found in term.find(name)]
+        return any(part.name != "T" for part in averaged)
+
+    @property
     def keeps_noise_apart(self) -> bool:
         """True if nothing is averaged after the step, so that noise of the views' own stays as strong as it is."""
         return self.formula.name == "S" and not self.canonical and self.beside is None

@@ -1,10 +1,8 @@
 """Wide images: one latent canvas, seen through overlapping windows that Stable Diffusion can denoise."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from guidance.base_model import BaseModel, Stage, StepState, mean_dtype
@@ -12,12 +10,20 @@ from guidance.networks.denoisers import Conditioning
 from guidance.networks.stable_diffusion import LatentModel, load_stable_diffusion
 from guidance.synchronization import ALONE, Tensors
 from guidance.wide_image_app import WideImageOptions, crop_strip
-from guidance.windows import Window, WindowGrid, extra_steps, paste, shift_at, shifted_starts, window_starts
+from guidance.windows import (
+    Window,
+    WindowGrid,
+    extra_steps,
+    paste,
+    shift_at,
+    shifted_starts,
+    window_starts,
+    window_weights,
+)
 from utils.images import to_pil, to_unit_range
 from utils.models.model_source import ModelSource
 from utils.models.runtime import Runtime
 from utils.prompts import FileEntry, PictureRequest
-from utils.views.weights import read_weight_map
 
 OVERLAP = 4  # decoded tiles share one part in so many with the next
 
@@ -58,7 +64,8 @@ class WideImageModel(BaseModel):
             ValueError: a cell of the canvas that no window covers.
         """
         device = self.latent_model.denoiser.device
-        self.window_weights = self._window_weights().to(mean_dtype(device)).to(device)
+        self.window_weights = window_weights(self.options.reduction, self.options.weight_map, self.window)
+        self.window_weights = self.window_weights.to(mean_dtype(device)).to(device)
         self.use(self._grid(self.options.window_stride), self.window_weights)
         if not (self.grid.rows.covered and self.grid.columns.covered):
             raise ValueError(f"windows of {self.window} at stride {self.options.window_stride} leave cells uncovered")
@@ -92,16 +99,6 @@ class WideImageModel(BaseModel):
         """
         sums = self.grid.add(x_ts.to(self.weights.dtype) * self.weights)
         return (sums / self.totals).to(x_ts.dtype)
-
-    def _window_weights(self) -> torch.Tensor:
-        """Return the weight of every cell of a window, float64 ``[h, w]``: 1, a Hann window, or what a file says."""
-        if self.options.reduction == "mean":
-            return torch.ones(self.window, self.window, dtype=torch.float64)
-        if self.options.weight_map is None:
-            middles = (torch.arange(self.window, dtype=torch.float64) + 0.5) / self.window
-            return torch.outer(torch.sin(torch.pi * middles) ** 2, torch.sin(torch.pi * middles) ** 2)
-        weights = torch.from_numpy(read_weight_map(Path(self.options.weight_map)))[None, None]
-        return F.interpolate(weights, (self.window, self.window), mode="bilinear")[0, 0]
 
     def _grid(self, stride: int) -> WindowGrid:
         rows = window_starts(self.height, self.window, stride)

@@ -3,8 +3,12 @@
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+
+from utils.views.weights import read_weight_map
 
 EXTRA_SHARE = 0.1  # by how much shifted windows may cost more than the fewest that cover the canvas
 GOLDEN = (5**0.5 - 1) / 2
@@ -226,6 +230,23 @@ def border_columns(
     edges = {cell * scale % width for start in starts for cell in (start, start + window)} - {0}
     middles = [-(-(left + right + window) // 2) * scale for left, right in itertools.pairwise(starts)]
     return sorted(edges), middles
+
+
+def window_weights(reduction: str, weight_map: str | None, size: int) -> torch.Tensor:
+    """Return the weight of every cell of a window, float64 ``[size, size]``: 1, a Hann window, or what a file says.
+
+    Args:
+        reduction: ``mean``, or ``weighted`` for the other two.
+        weight_map: the file.
+        size: side of the window.
+    """
+    if reduction == "mean":
+        return torch.ones(size, size, dtype=torch.float64)
+    if weight_map is None:
+        middles = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+        return torch.outer(torch.sin(torch.pi * middles) ** 2, torch.sin(torch.pi * middles) ** 2)
+    weights = torch.from_numpy(read_weight_map(Path(weight_map)))[None, None]
+    return F.interpolate(weights, (size, size), mode="bilinear")[0, 0]
 
 
 def paste(placed: Iterable[tuple[Window, torch.Tensor]], height: int, width: int) -> torch.Tensor:

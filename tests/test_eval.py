@@ -633,7 +633,7 @@ def test_bad_input_ends_with_code_two_and_one_sentence(tmp_path: Path, capsys: p
         "x" * 300: "cannot be read: File name too long",
     }
     cases = [(folder, "wide_images", words) for folder, words in folders.items()]
-    cases += [(str(notes), "wide_images", "1 skipped"), (str(notes), "panorama", "--app 'panorama' is not known")]
+    cases += [(str(notes), "wide_images", "1 skipped"), (str(notes), "hologram", "--app 'hologram' is not known")]
     for folder, app, words in cases:
         with pytest.raises(SystemExit) as end:
             eval_script.main(["--fdir1", folder, "--app", app])

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("no_weights")
 ROOT = Path(__file__).resolve().parent.parent
 
 BAD_SHARED = {
-    "unknown app": ("--app panorama", ["'panorama'", "wide_image", "ambiguous_image"]),
+    "unknown app": ("--app hologram", ["'hologram'", "wide_image", "ambiguous_image"]),
     "app of two lines": ("--app\x00a\nb", ["wide_image"]),
     "unknown option": ("--colour red", ["--colour"]),
     "unknown option of two lines": ("--colour\nred", ["--colour"]),

@@ -198,8 +198,8 @@ def test_sentences_are_those_of_the_command_line(
 
 @pytest.mark.usefixtures("no_weights")
 def test_an_app_that_is_not_there() -> None:
-    with pytest.raises(ValueError, match="'panorama' is not known: give one of wide_image, ambiguous_image"):
-        load_pipeline("panorama")
+    with pytest.raises(ValueError, match="'hologram' is not known: give one of wide_image, ambiguous_image"):
+        load_pipeline("hologram")
 
 
 def test_a_case_that_cannot_work_is_warned_of_as_the_pipeline_is_made() -> None:

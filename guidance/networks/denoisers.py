@@ -17,12 +17,20 @@ class Conditioning:
         null_text: embedding of the empty prompt ``[1, L, D]``.
         low_res: pictures to enlarge, already at this stage's size ``[N, C, h, w]``; None in the first stage.
         noise_level: timestep of the noise in ``low_res``, told as class label; None in the first stage.
+        guidance_shares: how much of the way from no guidance to the guidance scale each view has ``[N]``; None is all.
     """
 
     text: torch.Tensor
     null_text: torch.Tensor
     low_res: torch.Tensor | None = None
     noise_level: int | None = None
+    guidance_shares: torch.Tensor | None = None
+
+    def guidance(self, scale: float, rows: slice) -> torch.Tensor | float:
+        """Return the guidance scale of some views, a number or ``[n, 1, 1, 1]``."""
+        if self.guidance_shares is None:
+            return scale
+        return 1 + (scale - 1) * self.guidance_shares[rows, None, None, None]
 
 
 class NoisePredictor(Protocol):
@@ -133,7 +141,7 @@ class Denoiser:
         if not guided:
             return output[: len(xts)]
         null, prompted = (half[: len(xts)] for half in output.chunk(2))
-        return null + guidance_scale * (prompted - null)
+        return null + conditioning.guidance(guidance_scale, rows) * (prompted - null)
 
 
 def _repeat_last(rows: torch.Tensor, count: int) -> torch.Tensor:

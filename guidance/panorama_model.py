@@ -1,0 +1,176 @@
+"""360-degree panoramas: an equirectangular canvas of latents, seen by cameras at the centre of the sphere."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from guidance.base_model import BaseModel, Stage, StepState
+from guidance.networks.denoisers import Conditioning
+from guidance.networks.stable_diffusion import LatentModel, load_stable_diffusion
+from guidance.panorama_app import BANDS, PanoramaOptions, band_index, canvas_rows, place_shares
+from guidance.projection import SphereProjection, corrected
+from guidance.synchronization import Tensors
+from guidance.windows import window_weights
+from utils.cameras import CUBE, NOVEL, band_rows
+from utils.images import to_pil, to_unit_range
+from utils.models.model_source import ModelSource
+from utils.models.runtime import Runtime
+from utils.prompts import FileEntry, PictureRequest
+from utils.sphere import canvas_directions, look
+
+SHARPEN = 4  # power of the weights in the finished picture: overlaps belong mostly to one view, which keeps them sharp
+
+
+class PanoramaModel(BaseModel):
+    """A sphere of which Stable Diffusion denoises perspective views.
+
+    Args:
+        options: complete.
+        latent_model: network, VAE and text encoder; latents have C channels, views have side h.
+    """
+
+    options: PanoramaOptions
+
+    def __init__(self, options: PanoramaOptions, latent_model: LatentModel):
+        self.latent_model = latent_model
+        self.size, self.scale = latent_model.window, latent_model.vae_scale
+        self.height = canvas_rows(options.panorama_height, self.scale)
+        self.embeddings: dict[str, torch.Tensor] = {}
+        super().__init__(options)
+
+    @classmethod
+    def load(cls, options: PanoramaOptions, sources: dict[str, ModelSource], runtime: Runtime) -> "PanoramaModel":
+        """Load the weights that ``--sd_path`` names and return the model."""
+        return cls(options, load_stable_diffusion(sources["sd_path"], runtime))
+
+    def prepare(self, prompts: Sequence[str]) -> None:
+        """Encode the prompts that are not known yet, and the empty one; the text encoder is freed afterwards."""
+        self.embeddings = self.latent_model.text.encode_prompts(["", *prompts])
+
+    # ------------------------------------------------------------------------------ mapping
+
+    def init_mapper(self) -> None:
+        """Take the cameras of ``--view_set``, and work out what each sees of the canvas."""
+        self.mapper = self.options.cameras()
+        weights = window_weights(self.options.reduction, self.options.weight_map, self.size).numpy()
+        device = self.latent_model.denoiser.device
+        self.projection = SphereProjection(self.mapper, self.size, self.height, weights, device)
+        self.band = band_rows(self.mapper, self.options.panorama_height)
+
+    def forward_mapping(self, z_t: torch.Tensor, bg: torch.Tensor | None = None) -> torch.Tensor:
+        """Look at the canvas through the cameras: ``[1, C, H, 2 H]`` -> ``[N, C, h, h]``, bilinear.
+
+        ``bg`` shows where a camera looks past the band that ``--view_set ring`` covers.
+        """
+        return self.projection.look(z_t, bg)
+
+    def inverse_mapping(self, x_ts: torch.Tensor) -> torch.Tensor:
+        """Average the views on the canvas: ``[N, C, h, h]`` -> ``[1, C, H, 2 H]``, and correct what that loses."""
+
+        def residue(z: torch.Tensor) -> torch.Tensor:
+            return self.projection.look(z, x_ts)
+
+        return corrected(self.projection.average, residue, x_ts, self.options.corrections)
+
+    def project_noise(self, noise: torch.Tensor) -> torch.Tensor:
+        """Sum white noise on the sphere within the views' cells: ``[1, C, 1, K]`` -> ``[N, C, h, h]``, still white."""
+        return self.projection.look_at_noise(noise)
+
+    def noise_shape(self, states: Tensors) -> tuple[int, ...]:
+        """Return the shape of noise on a grid finer than the canvas, see :class:`SphereProjection`."""
+        return (1, self.latent_model.channels, 1, self.projection.noise_cells)
+
+    # ------------------------------------------------------------------------------ making a picture
+
+    def generate(self, request: PictureRequest, seed: int) -> Iterator[StepState]:
+        """Go all steps of one picture; see :class:`guidance.app.Model`."""
+        self.open_stage(Stage.from_options(self.options, self.latent_model.denoiser, self._conditioning(request)))
+        generator = torch.Generator("cpu").manual_seed(seed)
+        channels = self.latent_model.channels
+        views = (len(self.mapper), channels, self.size, self.size)
+        states = self.initial_states(self.noise_shape({}), views, generator)
+        for state in self.denoise(states, generator):
+            self.last = state
+            yield state
+
+    def _conditioning(self, request: PictureRequest) -> Conditioning:
+        """Tell every view the prompt of where it looks, between places a blend, and how much guidance it has there."""
+        azimuths = request.inputs.get("azimuths") or [0.0]
+        encoded = torch.cat([self.embeddings[prompt] for prompt in request.prompts])
+        by_place = encoded.unflatten(0, (len(azimuths), len(BANDS)))
+        rows = []
+        for camera in self.mapper:
+            shares = torch.tensor(place_shares(azimuths, camera.yaw), dtype=encoded.dtype, device=encoded.device)
+            rows.append(torch.tensordot(shares, by_place[:, band_index(camera)], dims=1))
+        null = self.embeddings[request.inputs.get("negative_prompt") or ""]
+        return Conditioning(torch.stack(rows), null, guidance_shares=self._guidance_shares())
+
+    def _guidance_shares(self) -> torch.Tensor | None:
+        """Return how much guidance every view has: all at the horizon, at the poles as ``--pole_guidance`` says."""
+        level, pole = self.options.guidance_scale, self.options.pole_guidance
+        if pole is None:
+            return None
+        slopes = [abs(camera.pitch) / 90 for camera in self.mapper]
+        shares = [(level + (pole - level) * slope - 1) / (level - 1) for slope in slopes]
+        return torch.tensor(shares, device=self.latent_model.denoiser.device)
+
+    # ------------------------------------------------------------------------------ what comes out
+
+    def render(self, state: StepState, files: Sequence[FileEntry]) -> dict[str, Image.Image | bytes]:
+        """Return the sphere, the pictures at novel cameras, and the faces of a cube, by file name."""
+        sphere = self.decode(state.x_t_1)
+        side, pixels = self.size * self.scale, sphere.permute(1, 2, 0).numpy()
+        made: dict[str, Image.Image | bytes] = {}
+        faces = iter(CUBE.values())
+        for entry in files:
+            match entry["role"]:
+                case "sphere":
+                    made[entry["file"]] = self._banded(sphere)
+                case "level" | "up" | "down":
+                    made[entry["file"]] = _picture(look(pixels, NOVEL[entry["view"]], side))
+                case "cube":
+                    made[entry["file"]] = _picture(look(pixels, next(faces), side))
+        return made
+
+    def preview(self, state: StepState) -> Image.Image:
+        """Return the sphere of x0."""
+        return self._banded(self.decode(state.x0s))
+
+    def latents(self) -> Tensors:
+        """Return ``views`` ``[N, C, h, h]`` and ``canvas`` ``[1, C, H, 2 H]``, their average."""
+        views = self.last.x_t_1
+        return {"views": views.float().cpu(), "canvas": self.inverse_mapping(views).float().cpu()}
+
+    def _banded(self, sphere: torch.Tensor) -> Image.Image:
+        """Return a picture of the rows that the cameras see all of."""
+        first, end = self.band
+        return to_pil(sphere[:, first:end])
+
+    def decode(self, x_ts: torch.Tensor) -> torch.Tensor:
+        """Decode the views one by one and blend them on the sphere, clamped before.
+
+        Args:
+            x_ts: latents ``[N, C, h, h]``.
+
+        Returns:
+            ``[3, panorama_height, 2 * panorama_height]`` in [0, 1], 0 where no camera looks.
+        """
+        height = self.options.panorama_height
+        directions = canvas_directions(height)
+        sums = torch.zeros(4, height, 2 * height, dtype=torch.float64)
+        for camera, x_t in zip(self.mapper, x_ts.split(1), strict=True):
+            x, y, inside = camera.places(directions)
+            rows, columns = (torch.from_numpy(index) for index in np.nonzero(inside))
+            places = torch.from_numpy(np.stack([x[inside], y[inside]], axis=-1))
+            decoded = to_unit_range(self.latent_model.decode(x_t)).double().cpu()
+            seen = F.grid_sample(decoded, places[None, None], padding_mode="border", align_corners=False)[0, :, 0]
+            weights = (torch.cos(torch.pi / 2 * places) ** 2).prod(dim=-1).clamp(min=1e-4) ** SHARPEN
+            sums[:, rows, columns] += torch.cat([seen * weights, weights[None]])
+        return sums[:3] / sums[3:].clamp(min=torch.finfo(sums.dtype).tiny)
+
+
+def _picture(pixels: np.ndarray) -> Image.Image:
+    return to_pil(torch.from_numpy(pixels).permute(2, 0, 1))
