@@ -56,7 +56,7 @@ def test_the_list_of_the_skeleton_is_whole() -> None:
         ("wide_image", "--prompts a b", "--prompts does not belong to --app wide_image, but to ambiguous_image:"),
         ("wide_image", "--style=ink", "--style does not belong to --app wide_image, but to ambiguous_image:"),
         ("ambiguous_image", "--no-circular", "does not belong to --app ambiguous_image, but to wide_image:"),
-        ("ambiguous_image", "--prompt a", "--prompt does not belong to --app ambiguous_image, but to wide_image, panorama:"),
+        ("ambiguous_image", "--prompt a", "does not belong to --app ambiguous_image, but to wide_image, panorama:"),
         ("wide_image", "--seed 1 house", "'house' belongs to no option"),
     ],
 )  # fmt: skip
