@@ -22,8 +22,9 @@ from transformers import CLIPTokenizer
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from training.common import Trainer, autocast, make_parser
-from training.drawing.landscape_captions import PROMPTS, captions, vocabulary
+from training.drawing.landscape_captions import WORDING, captions
 from training.drawing.scenes import SCENES, draw_strip
+from training.drawing.wording import Wording
 from training.networks import clip_text
 from training.train_landscapes_vae import STRIP_WIDTH, to_tensor
 from utils.models.hub_layout import Saving, write_model, write_model_index, write_transformer
@@ -98,12 +99,16 @@ def draw_batch(latents: torch.Tensor, count: int, rng: np.random.Generator) -> t
 
 def draw_caption(scene: str, rng: np.random.Generator) -> str:
     """Return the empty caption, the scene's own prompt or another of its captions."""
+    return pick_caption(captions(scene), rng)
+
+
+def pick_caption(choices: Sequence[str], rng: np.random.Generator) -> str:
+    """Return the empty caption, the first of the choices or any of them."""
     luck = rng.uniform()
     if luck < EMPTY_CAPTION_SHARE:
         return ""
     if luck < EMPTY_CAPTION_SHARE + OWN_PROMPT_SHARE:
-        return PROMPTS[scene]
-    choices = captions(scene)
+        return choices[0]
     return choices[rng.integers(len(choices))]
 
 
@@ -131,7 +136,7 @@ def denoising_loss(
     return F.mse_loss(denoiser(x_t, t, ids).float(), scheduler.get_velocity(x0, noise, t))
 
 
-def save_folder(denoiser: Denoiser, folder: Path, tokenizer_folder: Path) -> None:
+def save_folder(denoiser: Denoiser, folder: Path, tokenizer_folder: Path, wording: Wording = WORDING) -> None:
     """Write the pipeline's folder next to the old one, with the old one's autoencoder, then swap the two."""
     new, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
     for leftover in (new, old):
@@ -143,7 +148,7 @@ def save_folder(denoiser: Denoiser, folder: Path, tokenizer_folder: Path) -> Non
     write_model(copy, new / "unet", Saving(dtype=torch.float16))
     write_transformer(denoiser.text_encoder, new / "text_encoder", Saving(), prefix="text_model.")
     build_scheduler().save_pretrained(new / "scheduler")
-    (new / "words.json").write_text(json.dumps(vocabulary(), indent=1) + "\n", encoding="utf-8")
+    (new / "words.json").write_text(json.dumps(wording.vocabulary(), indent=1) + "\n", encoding="utf-8")
     write_model_index(new, "StableDiffusionPipeline", {
         "feature_extractor": (None, None), "safety_checker": (None, None), "scheduler": ("diffusers", "DDIMScheduler"),
         "text_encoder": ("transformers", "CLIPTextModel"), "tokenizer": ("transformers", "CLIPTokenizer"),

@@ -1,6 +1,6 @@
 """Captions of the landscape scenes: a closed set of sentences and words."""
 
-from typing import Any
+from training.drawing.wording import Wording
 
 PROMPTS = {
     "canyon": "A sweeping panoramic view of the Grand Canyon at sunset",
@@ -68,28 +68,5 @@ STYLES = frozenset((
     "stone",
 ))  # fmt: skip
 
-
-def captions(scene: str) -> list[str]:
-    """Return all captions of a scene; the first is the scene's own prompt."""
-    return [PROMPTS[scene], *(f"{lead} {phrase}".strip() for lead in LEADS for phrase in PHRASES[scene])]
-
-
-def words() -> dict[str, list[str]]:
-    """Return every word of the captions in lower case, sorted into ``subjects``, ``styles`` and ``filler``."""
-    known = sorted({word for scene in PROMPTS for caption in captions(scene) for word in caption.lower().split()})
-    return {
-        "subjects": [word for word in known if word not in FILLER | STYLES],
-        "styles": [word for word in known if word in STYLES],
-        "filler": [word for word in known if word in FILLER],
-    }
-
-
-def vocabulary() -> dict[str, Any]:
-    """Return the scenes, each with the phrases that name it and the words of its captions, as ``words.json`` has it."""
-    groups = words()
-    subjects = {}
-    for scene in PROMPTS:
-        used = {word for caption in captions(scene) for word in caption.lower().split()}
-        told = [word for word in groups["subjects"] if word in used and word not in NAMES[scene]]
-        subjects[TITLES[scene]] = {"names": list(NAMES[scene]), "words": told}
-    return {"subjects": subjects, "styles": groups["styles"], "filler": groups["filler"]}
+WORDING = Wording(PROMPTS, PHRASES, TITLES, NAMES, LEADS, FILLER, STYLES)
+captions, words, vocabulary = WORDING.captions, WORDING.words, WORDING.vocabulary

@@ -1,4 +1,4 @@
-"""A very small CLIP text encoder whose tokenizer knows every word of the landscapes' captions."""
+"""A very small CLIP text encoder whose tokenizer knows every word of the captions."""
 
 import json
 from collections.abc import Sequence
@@ -8,13 +8,14 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from training.drawing.landscape_captions import words
+from training.drawing import landscape_captions
+from training.drawing.wording import Wording
 
 MAX_LENGTH = 32
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
-def write_tokenizer(folder: Path) -> None:
+def write_tokenizer(folder: Path, wording: Wording = landscape_captions.WORDING) -> None:
     """Save a CLIP tokenizer, as the Hub's two legacy files, in which every word of the captions is one token."""
     bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
@@ -22,7 +23,7 @@ def write_tokenizer(folder: Path) -> None:
     )
     trained = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     trained.pre_tokenizer = pre_tokenizers.Whitespace()
-    trained.train_from_iterator((word for group in words().values() for word in group), trainer)
+    trained.train_from_iterator((word for group in wording.words().values() for word in group), trainer)
     merges = [" ".join(pair) for pair in json.loads(trained.to_str())["model"]["merges"]]
     pieces = [*bytes_, *(byte + "</w>" for byte in bytes_), *(merge.replace(" ", "") for merge in merges)]
     vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys([*pieces, START, END]))}
