@@ -16,7 +16,7 @@ from tests.analytic import asking
 from training import find_pairs
 from training import measure_models as measure
 from training.drawing import letters, scenes, unreadable
-from training.measure import judge, stranger
+from training.measure import by_eye, judge, stranger
 from training.measure import letter_pictures as measure_letters
 from training.measure import report as measure_report
 from training.measure import shipped as measure_shipped
@@ -159,14 +159,32 @@ def test_the_shipped_entries_are_ten_of_six_pairs_and_ten_letters_and_turned_one
     assert measure_letters.variety_row(["N/Z a photo", "Z/N a photo"]).shown == "2 entries, 1 pairs, 2 letters"
 
 
-def test_a_judge_that_says_yes_to_all_agrees_as_often_as_a_person_says_yes() -> None:
-    views, rows = measure_letters.read_by_eye()
-    assert len(views) == len(rows) == 160 and {view.size for view in views} == {(64, 64)}
-    assert len({view.tobytes() for view in views}) == 160
-    yes = np.mean([row["read_by_eye"] == "1" for row in rows])
+def test_the_views_that_were_read_are_squares_with_a_row_each_and_valid_labels() -> None:
+    for sheet, count in ((by_eye.TEST, 160), (by_eye.TO_LEARN, 640)):
+        views, rows = by_eye.read_sheet(sheet)
+        assert len(views) == len(rows) == count and {view.size for view in views} == {(judge.SIZE, judge.SIZE)}
+        assert len({view.tobytes() for view in views}) == count
+        read = {row["letter" if "letter" in row else "letter_read_blind"] for row in rows}
+        assert read <= {*letters.LETTERS, judge.NONE} and judge.NONE in read and len(read) > 10
+
+
+def test_no_view_that_the_judge_learns_is_of_the_seeds_that_it_is_tested_on() -> None:
+    learned, tested = (by_eye.read_sheet(sheet)[1] for sheet in (by_eye.TO_LEARN, by_eye.TEST))
+    seeds = {int(row["seed"]) for row in learned}
+    assert seeds.isdisjoint(int(row["seed"]) for row in tested)
+    assert seeds.isdisjoint(range(measure.parse([]).seeds))
+    assert {row["weights"] for row in learned} == {"1905192", "c27d239"}
+
+
+def test_a_judge_that_says_yes_to_all_agrees_as_often_as_a_reader_says_yes() -> None:
+    _, rows = by_eye.read_sheet(by_eye.TEST)
     wanted = [measure_letters.letter_of(row["prompt"]) for row in rows]
-    assert measure_letters.agreement_by_eye(lambda _: wanted) == pytest.approx(yes)
-    assert measure_letters.agreement_by_eye(lambda _: ["none"] * 160) == pytest.approx(1 - yes)
+    knowing = np.mean([row["read_by_eye"] == "1" for row in rows])
+    blind = np.mean([row["letter_read_blind"] == letter for row, letter in zip(rows, wanted, strict=True)])
+    yes, no = (measure_letters.agreements(lambda _, said=said: said) for said in (wanted, ["none"] * 160))
+    assert [row.value for row in yes[:2]] == pytest.approx([knowing, blind])
+    assert [row.value for row in no[:2]] == pytest.approx([1 - knowing, 1 - blind])
+    assert yes[2].value == no[2].value and 0.8 < yes[2].value < 1
 
 
 def test_all_views_are_on_the_sheet_seed_by_seed(tmp_path: Path) -> None:

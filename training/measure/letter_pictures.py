@@ -1,6 +1,5 @@
 """Letters: single ones, and pairs that read both ways."""
 
-import csv
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from PIL import Image
 
 from guidance.ambiguous_image_app import AmbiguousImageApp
 from training.drawing import letters
-from training.measure import stranger
+from training.measure import by_eye, stranger
 from training.measure.judge import letter_judge
 from training.measure.report import GROUP, Row, mean, share_row
 from training.measure.tool import ROOT, Shot, Tool, by_prompts, cost
@@ -23,8 +22,6 @@ from utils.scoring.clip_model import ClipScorer
 
 PAIR_PROMPTS = "data/embedded_ambiguous_prompts.json"
 PAIRS = ("--prompts_file", str(ROOT / PAIR_PROMPTS))
-BY_EYE = Path(__file__).with_name("views_by_eye")  # .png: views of earlier weights; .csv: what a person says of them
-BY_EYE_SIDE = 64
 
 # ---------------------------------------------------------------------------------------------- single letters
 
@@ -43,36 +40,34 @@ def measure_letters(tool: Tool) -> dict[str, Any]:
     right: dict[str, list[bool]] = {}
     for letter, (_, prompt) in zip(found, views, strict=True):
         right.setdefault(prompt, []).append(letter == letter_of(prompt))
-    agreement = agreement_by_eye(judge)
     rows = [
         share_row("judge of letters, held-out faces", judge.held_out, 0.98),
         share_row("judge of letters, what is none, of held-out faces", judge.none_held_out or 0.0),
-        share_row("judge of letters, 160 views of earlier weights: agrees with a person", agreement, 0.9),
+        *agreements(judge),
         share_row("single letters, one view: judged right", mean(list(itertools.chain(*right.values()))), 0.97),
     ]
     by_prompt = {prompt: mean(values) for prompt, values in right.items()}
     return {"rows": rows, "details": {"right_by_prompt": by_prompt, "judge_held_out": judge.held_out, **cost(shots)}}
 
 
-def agreement_by_eye(judge: Callable) -> float:
-    """Return the share of views of which judge and person agree whether they show the letter that was asked for."""
-    views, rows = read_by_eye()
-    found = judge(views)
-    same = [
-        (letter == letter_of(row["prompt"])) == (row["read_by_eye"] == "1")
-        for letter, row in zip(found, rows, strict=True)
+def agreements(judge: Callable) -> list[Row]:
+    """Return how often judge and readers agree whether a view of the test shows the letter that was asked for."""
+    pictures, table = by_eye.read_sheet(by_eye.TEST)
+    wanted = [letter_of(row["prompt"]) for row in table]
+    blind = [row["letter_read_blind"] == letter for row, letter in zip(table, wanted, strict=True)]
+    judged = [found == letter for found, letter in zip(judge(pictures), wanted, strict=True)]
+    knowing = [row["read_by_eye"] == "1" for row in table]
+    what = f"judge of letters, {len(table)} views of earlier weights: agrees with a "
+    return [
+        share_row(what + "reader who knew what was asked for", shared(judged, knowing), 0.9),
+        share_row(what + "reader who did not", shared(judged, blind)),
+        share_row("these two readers agree with each other", shared(blind, knowing)),
     ]
-    return mean(same)
 
 
-def read_by_eye() -> tuple[list[Image.Image], list[dict[str, str]]]:
-    """Return the views that a person has looked at, RGB squares, and a row of the table for each."""
-    with BY_EYE.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    sheet, side = Image.open(BY_EYE.with_suffix(".png")).convert("RGB"), BY_EYE_SIDE
-    corners = itertools.product(range(0, sheet.height, side), range(0, sheet.width, side))
-    views = [sheet.crop((left, top, left + side, top + side)) for top, left in corners]
-    return views[: len(rows)], rows
+def shared(one: Sequence[bool], other: Sequence[bool]) -> float:
+    """Return the share of answers that two give alike."""
+    return mean([a == b for a, b in zip(one, other, strict=True)])
 
 
 def letter_entry(first: int, second: int) -> dict[str, str]:
