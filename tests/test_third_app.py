@@ -98,6 +98,16 @@ def test_the_best_is_kept_scored_and_animated(tmp_path: Path) -> None:
     assert Image.open(folder / f"{STEM}.webp").is_animated
 
 
+def test_its_folder_has_a_page_to_look_at(tmp_path: Path) -> None:
+    assert main.main(argv(tmp_path, "--prompts", *PROMPTS, "--report", "--animate", "gif")) == 0
+    folder = tmp_path / "t"
+    page = (folder / "report.html").read_text()
+    assert all(name in page for name in (f"{STEM}.png", f"{STEM}_0.png", f"{STEM}.gif", "--lean"))
+    before = len(page)
+    assert evaluation.main(["--fdir1", str(folder), "--app", "totems", "--report"]) == 0
+    assert len((folder / "report.html").read_text()) > before  # scores have come
+
+
 def test_another_app_does_not_take_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(argv(tmp_path, "--prompts", *PROMPTS)) == 0
     assert "--app totem" in runs.refused(capsys, ["--app", "wide_image", "--animate_from", str(tmp_path / "t")])

@@ -46,6 +46,16 @@ def stage_1(workplace: Path) -> tuple[list[float], Path]:
     return losses, workplace / "letters-stage-1"
 
 
+@pytest.mark.parametrize("widths", [(8,), (16, 16), (16, 16, 48), (0, 16, 32), (8, 16, 32)])
+def test_widths_that_make_no_network_are_refused(
+    widths: tuple[int, ...], workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ending:
+        train_letters_stage_1.main(arguments(workplace, 4, *widths))
+    said = capsys.readouterr().err
+    assert ending.value.code == 2 and f"--widths {' '.join(map(str, widths))} makes no network: give 2" in said
+
+
 def test_pictures_depend_on_the_generator_only_and_stay_in_range(workplace: Path) -> None:
     glyphs, labels = letters.load_glyphs(workplace / "glyphs.npz"), np.arange(156)
     first = letters.draw(glyphs, labels, 64, np.random.default_rng(3))

@@ -22,6 +22,7 @@ SIZE = 32
 CAPTION_DROPOUT = 0.1
 WIDTHS = (32, 64, 96, 96)
 WITHOUT_ATTENTION = 2
+HEAD = 32  # channels of a head; and groups of normalisation have half as many
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -29,7 +30,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = make_parser(__doc__, steps=6500, batch_size=32, learning_rate=1e-3)
     parser.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS), help="channels of each level")
     parser.add_argument("--start_from", type=Path, help="folder of a first stage whose weights to go on from")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    units = [HEAD // 2] * WITHOUT_ATTENTION + [HEAD] * max(1, len(options.widths) - WITHOUT_ATTENTION)
+    fits = [width > 0 and width % unit == 0 for width, unit in zip(options.widths, units, strict=False)]
+    if len(fits) < len(units) or not all(fits):
+        given = " ".join(map(str, options.widths))
+        parser.error(
+            f"--widths {given} makes no network: give {WITHOUT_ATTENTION} multiples of {HEAD // 2} and one or more of "
+            f"{HEAD}, such as {' '.join(map(str, WIDTHS))}."
+        )
+    return options
 
 
 def make_unet(widths: list[int]) -> UNet2DConditionModel:
@@ -47,8 +57,8 @@ def make_unet(widths: list[int]) -> UNet2DConditionModel:
         down_block_types=["DownBlock2D"] * WITHOUT_ATTENTION + ["SimpleCrossAttnDownBlock2D"] * attended,
         mid_block_type="UNetMidBlock2DSimpleCrossAttn",
         up_block_types=["SimpleCrossAttnUpBlock2D"] * attended + ["UpBlock2D"] * WITHOUT_ATTENTION,
-        attention_head_dim=32,
-        norm_num_groups=16,
+        attention_head_dim=HEAD,
+        norm_num_groups=HEAD // 2,
         resnet_time_scale_shift="scale_shift",
         cross_attention_dim=widths[-1],
         cross_attention_norm="group_norm",

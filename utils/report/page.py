@@ -144,7 +144,9 @@ def settings_of(record: RunRecord | None) -> dict[str, str]:
         return {}
     sources = record["model"]["sources"].items()
     weights = {f"--{name}": str(source.get("name") or source.get("sha256") or "") for name, source in sources}
-    options = {f"--{name}": _text(value) for name, value in record["options"].items() if value is not None}
+    said_twice = {"case_num"} if record["options"].get("sync") else set()  # --sync and --space say it in words
+    options = {f"--{name}": _text(value) for name, value in record["options"].items()
+               if value is not None and name not in said_twice}  # fmt: skip
     last = record["sessions"][-1:]
     made = {name: str(session[name]) for session in last for name in ("device", "started") if name in session}
     return {"model": record["model"]["family"], **weights, **options, **made}
