@@ -45,18 +45,22 @@ class Entries:
         return Entries(self.rows, self.columns, self.shares / self.sums(targets)[self.rows])
 
     def table(self, targets: int, sources: int, device: torch.device) -> torch.Tensor:
-        """Return the sparse matrix ``[targets, sources]`` on a device, in the dtype of sums over views."""
+        """Return the sparse matrix ``[targets, sources]`` on a device, in the dtype of sums over views.
+
+        Apple's GPUs know no sparse matrices: theirs stay in main memory.
+        """
+        place = torch.device("cpu") if device.type == "mps" else device
         places = torch.from_numpy(np.stack([self.rows, self.columns]))
         shares = torch.from_numpy(self.shares)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse")  # "support is in beta"
             matrix = torch.sparse_coo_tensor(places, shares, (targets, sources), check_invariants=False)
-            return matrix.coalesce().to_sparse_csr().to(device, mean_dtype(device))
+            return matrix.coalesce().to_sparse_csr().to(place, mean_dtype(place))
 
 
 def apply(table: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Return what a table ``[M, K]`` makes of ``[K, C]``: ``[M, C]``, in the dtype of ``x``."""
-    return (table @ x.to(table.dtype)).to(x.dtype)
+    """Return what a table ``[M, K]`` makes of ``[K, C]``: ``[M, C]``, in the dtype of ``x`` and where that is."""
+    return (table @ x.to(table.device).to(table.dtype)).to(x.dtype).to(x.device)
 
 
 def corrected(
