@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from utils.sphere import Camera
 
 BANDS = ("level", "up", "straight up", "down", "straight down")  # the order of a picture's prompts
-DENSITY = 2  # rows of the canvas per row of the picture, both in cells: what is interpolated twice needs more of them
-DEFAULT_HEIGHT = 2  # of the picture in windows; for one of 64 cells and 512 pixels that is 1024
+CANVAS_HEIGHT = 4  # of the canvas in windows, whatever the picture's: denser than the views, since it is interpolated
 UP = {"sd": ["{}, looking up at the sky", "{}, the sky straight above"], "tiny": ["{}, looking up", "{}, straight up"]}
 DOWN = {"sd": ["{}, looking down at the ground", "{}, the ground straight below"],
         "tiny": ["{}, looking down", "{}, straight down"]}  # fmt: skip
@@ -34,6 +33,13 @@ INDOORS = {  # what stands for the words above in a room; the embedded model has
     DOWN["sd"][0]: "{}, looking down at the floor", DOWN["sd"][1]: "{}, the floor straight below",
 }  # fmt: skip
 PLACE = re.compile(r"\s*(?P<azimuth>[+-]?\d+(\.\d+)?)\s*:\s*(?P<prompt>.*\S)\s*", re.DOTALL)
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """A default that is known once the window's size is: so many times its side."""
+
+    count: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,6 +88,7 @@ class PanoramaOptions(SharedOptions):
     corrections: int = option("how often the canvas is corrected by what it fails to show of the views: 0 is the plain "
                               "mean, which blurs", default=2, low=0, high=20)  # fmt: skip
     panorama_height: int = option("height of the whole sphere in pixels, half its width", low=1, high=100_000,
+                                  families={"sd": Windows(2), "tiny": Windows(4)},
                                   default_text="twice the model's own, 1024 for SD 2")  # fmt: skip
     cube: bool = option("also write the six faces of a cube", default=False)
 
@@ -163,15 +170,15 @@ class PanoramaApp(App):
         window = sources["sd_path"].config("unet")["sample_size"]
         scale = 2 ** (len(sources["sd_path"].config("vae")["block_out_channels"]) - 1)
         side = window * scale
-        height = DEFAULT_HEIGHT * side if given.panorama_height is None else given.panorama_height
+        height = given.panorama_height
+        height = height.count * side if isinstance(height, Windows) else height
         if height % scale or height < side:
             raise UserError(
                 f"--panorama_height {height} does not suit the model: give a multiple of {scale}, at least its window "
                 f"of {side} pixels."
             )
-        share = (
-            0.0 if given.view_set == "ring" else unseen_share(read_cameras(given.view_set), canvas_rows(height, scale))
-        )
+        rows = CANVAS_HEIGHT * window
+        share = 0.0 if given.view_set == "ring" else unseen_share(read_cameras(given.view_set), rows)
         if share > 0:
             raise UserError(
                 f"--view_set {given.view_set} leaves {100 * share:.2g} % of the sphere unseen: add cameras, or take 22 "
@@ -357,11 +364,6 @@ def _check_case(given: Given) -> None:
             else f"--case_num {case.number} carries the canvas from step to step: views that interpolate it see less "
             "than half of its noise's variance; take one that carries the views, such as 2."
         )
-
-
-def canvas_rows(height: int, scale: int) -> int:
-    """Return the rows of the canvas in cells, for a picture of ``height`` pixels and a model of ``scale`` per cell."""
-    return DENSITY * height // scale
 
 
 def _role(camera: "Camera") -> str:

@@ -10,7 +10,7 @@ from PIL import Image
 from guidance.base_model import BaseModel, Stage, StepState
 from guidance.networks.denoisers import Conditioning
 from guidance.networks.stable_diffusion import LatentModel, load_stable_diffusion
-from guidance.panorama_app import BANDS, PanoramaOptions, band_index, canvas_rows, place_shares
+from guidance.panorama_app import BANDS, CANVAS_HEIGHT, PanoramaOptions, band_index, place_shares
 from guidance.projection import SphereProjection, corrected
 from guidance.synchronization import Tensors
 from guidance.windows import window_weights
@@ -37,7 +37,7 @@ class PanoramaModel(BaseModel):
     def __init__(self, options: PanoramaOptions, latent_model: LatentModel):
         self.latent_model = latent_model
         self.size, self.scale = latent_model.window, latent_model.vae_scale
-        self.height = canvas_rows(options.panorama_height, self.scale)
+        self.height = CANVAS_HEIGHT * self.size
         self.embeddings: dict[str, torch.Tensor] = {}
         super().__init__(options)
 
