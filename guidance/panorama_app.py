@@ -165,7 +165,7 @@ class PanoramaApp(App):
         return filled
 
     def fit(self, given: Given, sources: Sources) -> dict[str, Any]:
-        from utils.cameras import read_cameras, unseen_share
+        from utils.cameras import VIEW_SETS, read_cameras, unseen_share
 
         window = sources["sd_path"].config("unet")["sample_size"]
         scale = 2 ** (len(sources["sd_path"].config("vae")["block_out_channels"]) - 1)
@@ -177,8 +177,9 @@ class PanoramaApp(App):
                 f"--panorama_height {height} does not suit the model: give a multiple of {scale}, at least its window "
                 f"of {side} pixels."
             )
-        rows = CANVAS_HEIGHT * window
-        share = 0.0 if given.view_set == "ring" else unseen_share(read_cameras(given.view_set), rows)
+        rows = max(height, CANVAS_HEIGHT * window)
+        known = given.view_set in VIEW_SETS  # these see everything, or a band that is known
+        share = 0.0 if known else unseen_share(read_cameras(given.view_set), rows)
         if share > 0:
             raise UserError(
                 f"--view_set {given.view_set} leaves {100 * share:.2g} % of the sphere unseen: add cameras, or take 22 "
