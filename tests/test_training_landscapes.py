@@ -12,7 +12,8 @@ from transformers import CLIPTokenizer
 
 from training import train_landscapes, train_landscapes_decoder, train_landscapes_vae
 from training.drawing.landscape_captions import PROMPTS, captions, vocabulary, words
-from training.drawing.scenes import SCENES, draw_pool, draw_strip
+from training.drawing.scenes import SCENES, _mesa, _palm, draw_pool, draw_strip
+from training.drawing.strips import Strip
 from training.networks import clip_text
 
 
@@ -50,6 +51,39 @@ def test_strips_look_alike_along_their_length_and_scenes_differ():
     within = np.abs(halves[0] - halves[1]).mean(axis=(1, 2))
     between = np.abs(halves[0][:, None] - halves[1][None]).mean(axis=(2, 3)) + np.eye(len(SCENES)) * 255
     assert (within < between.min(axis=1)).all()
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_seeds_give_compositions_that_differ_more_than_places_within_a_strip(scene):
+    strips = np.stack([draw_strip(scene, seed, 1024) for seed in range(10)]).astype(np.float64)
+    halves = np.stack([strips[:, :, :512], strips[:, :, 512:]]).mean(axis=3)
+    within = np.abs(halves[0] - halves[1]).mean()
+    between = np.abs(halves[0] - np.roll(halves[1], 1, axis=0)).mean()
+    assert between > 1.15 * within
+
+
+def test_a_palm_has_a_trunk_below_its_crown_and_nothing_beside_it():
+    sand = (240, 200, 120)
+    strip = Strip(np.random.default_rng(0), 128)
+    strip.box(0, 0, 128, 128, sand)
+    _palm(strip, (64, 118), 1.0)
+    drawn = np.abs(strip.finish().astype(int) - sand).sum(axis=2) > 60
+    crown, trunk, ground = drawn[36:66].any(axis=0), drawn[74:110], drawn[:, :20]
+    assert crown.sum() > 40
+    assert trunk.any(axis=1).all() and 4 < trunk.sum(axis=1).mean() < 14
+    assert not ground.any()
+
+
+def test_a_mesa_is_flat_on_top_steep_below_and_bright_on_the_left():
+    strip = Strip(np.random.default_rng(0), 160)
+    strip.box(0, 0, 160, 128, (0, 0, 255))
+    _mesa(strip, (80, 30), (80, 104), 24, ((238, 132, 66), (204, 88, 48), (150, 54, 44)))
+    picture = strip.finish().astype(int)
+    rows = (picture[..., 0] > 100).sum(axis=1)
+    assert not rows[:27].any() and not rows[106:].any()
+    assert rows[30:78].min() > 44 and rows[30:78].max() < 60
+    assert (np.diff(rows[82:103]) >= 0).all() and rows[102] > 80
+    assert (picture[36:76, 62:70].sum(axis=2) > picture[36:76, 96:104].sum(axis=2) + 20).all()
 
 
 def test_unknown_scenes_are_refused():
@@ -129,6 +163,20 @@ def test_finished_runs_resume_without_training_on(trained, tmp_path):
     tiny = ["--steps", "24", "--strips", "1", "--channels", "16", "16", "16", "--checkpoint_dir", str(checkpoints)]
     losses = train_landscapes_vae.main([*tiny, "--output_dir", str(tmp_path), "--device", "cpu"])
     assert losses == trained[1]
+
+
+def test_training_goes_on_from_the_weights_and_the_tokenizer_of_a_folder(trained, tmp_path):
+    shutil.copytree(trained[0] / "vae", tmp_path / "landscapes" / "vae")
+    places = ["--checkpoint_dir", str(tmp_path / "checkpoints"), "--output_dir", str(tmp_path), "--device", "cpu"]
+    tiny = ["--steps", "1", "--batch_size", "2", "--strips", "1", "--channels", "16", "16", "16"]
+    train_landscapes.main([*tiny, *places, "--learning_rate", "0", "--start_from", str(trained[0])])
+    before, after = load(trained[0]), load(tmp_path / "landscapes")
+    for part in ("unet", "text_encoder"):
+        pairs = zip(getattr(before, part).parameters(), getattr(after, part).parameters(), strict=True)
+        assert all(torch.equal(old, new) for old, new in pairs)
+    for name in ("vocab.json", "merges.txt"):
+        old, new = (folder / "tokenizer" / name for folder in (trained[0], tmp_path / "landscapes"))
+        assert old.read_bytes() == new.read_bytes()
 
 
 def test_the_decoder_learns_on_and_the_encoder_stays(trained, tmp_path):

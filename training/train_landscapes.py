@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 from torch.nn import functional as F
-from transformers import CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -159,11 +159,24 @@ def save_folder(denoiser: Denoiser, folder: Path, tokenizer_folder: Path, wordin
     shutil.rmtree(old)
 
 
-def make_tokenizer(folder: Path) -> CLIPTokenizer:
-    """Return the tokenizer of a folder, written there at first: merges of equal rank change order from run to run."""
-    if not folder.exists():
+def make_tokenizer(folder: Path, known: Path | None = None) -> CLIPTokenizer:
+    """Return the tokenizer of a folder, written there at first: merges of equal rank change order from run to run.
+
+    Args:
+        folder: of the tokenizer.
+        known: a folder to copy it from, in place of a new one.
+    """
+    if not folder.exists() and known:
+        shutil.copytree(known, folder)
+    elif not folder.exists():
         clip_text.write_tokenizer(folder)
     return CLIPTokenizer.from_pretrained(folder)
+
+
+def start_from(denoiser: Denoiser, folder: Path) -> None:
+    """Take the weights of a landscapes model that was trained before, of the same channels and tokenizer."""
+    denoiser.unet.load_state_dict(UNet2DConditionModel.from_pretrained(folder / "unet").state_dict())
+    denoiser.text_encoder.load_state_dict(CLIPTextModel.from_pretrained(folder / "text_encoder").state_dict())
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -171,6 +184,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser("Train the landscapes model.", steps=18000, batch_size=16, learning_rate=1e-3)
     parser.add_argument("--strips", type=int, default=40, help="strips drawn for every scene")
     parser.add_argument("--channels", type=int, nargs="+", default=CHANNELS, help="width of every level of the UNet")
+    parser.add_argument("--start_from", type=Path, help="folder of a landscapes model whose weights to go on from")
     return parser.parse_args(argv)
 
 
@@ -180,9 +194,13 @@ def main(argv: Sequence[str] | None = None) -> list[float]:
     folder = options.output_dir / "landscapes"
     vae = AutoencoderKL.from_pretrained(folder / "vae").to(options.device).eval()
     tokenizer_folder = options.checkpoint_dir / "landscapes-tokenizer"
-    latents, tokenizer, scheduler = cached_latents(vae, options), make_tokenizer(tokenizer_folder), build_scheduler()
+    known = options.start_from / "tokenizer" if options.start_from else None
+    latents, tokenizer = cached_latents(vae, options), make_tokenizer(tokenizer_folder, known)
     torch.manual_seed(options.seed)
-    trainer = Trainer("landscapes", Denoiser(tokenizer, options.channels).to(options.device), options)
+    denoiser, scheduler = Denoiser(tokenizer, options.channels).to(options.device), build_scheduler()
+    if options.start_from:
+        start_from(denoiser, options.start_from)
+    trainer = Trainer("landscapes", denoiser, options)
 
     def loss_function(rng: np.random.Generator) -> torch.Tensor:
         windows, texts = draw_batch(latents, options.batch_size, rng)
