@@ -1,15 +1,67 @@
 """The drawn panoramas, their captions, and the script that trains on them."""
 
+import shutil
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
+from training import (
+    train_landscapes,
+    train_landscapes_vae,
+    train_panoramas,
+    train_panoramas_decoder,
+    train_panoramas_vae,
+)
+from training.drawing import landscape_captions, panorama_scenes
 from training.drawing.panorama_captions import DIRECTIONS, PROMPTS, WORDING, point
 from training.drawing.panorama_scenes import PITCHES, POSES, SCENES, draw_camera, draw_panorama, draw_view
 from training.drawing.spheres import LATTICE, Lying, Plane, Sphere, Spot
 from training.networks import clip_text
 from utils.sphere import Camera, canvas_directions
 from utils.vocabulary import Vocabulary
+
+TINY = (16, 16, 16)
+
+
+@pytest.fixture(scope="module")
+def landscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained landscapes model of a tiny size."""
+    folder = tmp_path_factory.mktemp("start") / "landscapes"
+    torch.manual_seed(0)
+    train_landscapes_vae.build_vae(TINY).save_pretrained(folder / "vae")
+    clip_text.write_tokenizer(folder / "tokenizer")
+    denoiser = train_landscapes.Denoiser(CLIPTokenizer.from_pretrained(folder / "tokenizer"), TINY)
+    train_landscapes.save_folder(denoiser, folder, folder / "tokenizer")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(landscapes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float], list[float]]:
+    """A folder that both scripts wrote at a tiny size, and their losses; fewer poses than usual."""
+    folder = tmp_path_factory.mktemp("panoramas")
+    with pytest.MonkeyPatch.context() as patched:
+        few_views(patched)
+        vae = train_panoramas_vae.main([*arguments(landscapes, folder), "--batch_size", "2", "--crop", "16"])
+        unet = train_panoramas.main([*arguments(landscapes, folder), "--batch_size", "4"])
+    return folder / "panoramas", vae, unet
+
+
+def few_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the scripts draw small panoramas, seen by a camera in each direction."""
+    monkeypatch.setattr(panorama_scenes, "POSES", dict.fromkeys(PITCHES, 1))
+    for script in (train_panoramas, train_panoramas_vae):
+        monkeypatch.setattr(script, "draw_views", partial(panorama_scenes.draw_views, height=64))
+
+
+def arguments(landscapes: Path, folder: Path, steps: int = 24) -> list[str]:
+    places = {"checkpoint_dir": folder / "checkpoints", "output_dir": folder, "start_from": landscapes}
+    told = {"steps": steps, "panoramas": 1, "learning_rate": 5e-3, "device": "cpu", **places}
+    return [part for name, value in told.items() for part in (f"--{name}", str(value))]
 
 
 @pytest.mark.parametrize("scene", SCENES)
@@ -112,3 +164,86 @@ def test_every_caption_belongs_to_one_scene() -> None:
 def test_directions_follow_a_caption_but_not_an_empty_one() -> None:
     assert point("a beach", "looking up") == "a beach, looking up"
     assert point("a beach", "") == "a beach" and point("", "looking up") == ""
+
+
+def test_views_lie_in_the_order_of_poses_and_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panorama_scenes, "POSES", {"": 1, "straight down": 2})
+    views = panorama_scenes.draw_views(3, 64)
+    assert panorama_scenes.directions() == ["", "straight down", "straight down"]
+    assert views.shape == (3, len(SCENES), 128, 128, 3) and views.dtype == np.uint8
+    for scene, shown in zip(SCENES, views[1].astype(np.float64).mean((1, 2)), strict=True):
+        straight = draw_view(draw_panorama(scene, 3, 64), Camera(0, -90, 90), 32).astype(np.float64).mean((0, 1))
+        assert np.abs(shown - straight).max() < 20
+
+
+def test_batches_say_what_the_latents_show() -> None:
+    shape = (2, len(panorama_scenes.directions()), len(SCENES))
+    numbers = torch.arange(int(np.prod(shape))).view(*shape, 1, 1, 1)
+    views, texts = train_panoramas.draw_batch(numbers, 400, np.random.default_rng(0))
+    texts_of = {scene: WORDING.captions(scene) for scene in SCENES}
+    for number, text in zip(views.flatten().long().tolist(), texts, strict=True):
+        direction = panorama_scenes.directions()[number // len(SCENES) % shape[1]]
+        allowed = {point(caption, direction) for caption in texts_of[list(SCENES)[number % len(SCENES)]]}
+        assert text in {"", *allowed}
+    assert 0.05 < texts.count("") / 400 < 0.15
+
+
+@pytest.mark.parametrize("part", [1, 2], ids=["vae", "unet"])
+def test_losses_are_finite_and_fall(trained: tuple[Path, list[float], list[float]], part: int) -> None:
+    losses = trained[part]
+    assert np.isfinite(losses).all() and losses[-1] < 0.95 * losses[0]
+
+
+def test_the_folder_draws_a_picture_through_diffusers(trained: tuple[Path, list[float], list[float]]) -> None:
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        trained[0], safety_checker=None, feature_extractor=None, requires_safety_checker=False, use_safetensors=True
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    image = pipeline("a library, straight up", num_inference_steps=2, output_type="np").images
+    assert image.shape == (1, 128, 128, 3) and np.isfinite(image).all()
+    latents = np.load(next((trained[0].parent / "checkpoints").glob("*-latents-*/0.npy")))
+    assert latents.shape == (5, len(SCENES), 4, 32, 32) and latents.astype(np.float64).std() == pytest.approx(
+        1, abs=0.15
+    )
+
+
+def test_a_run_starts_from_what_is_known_of_the_words(landscapes: Path, tmp_path: Path) -> None:
+    clip_text.write_tokenizer(tmp_path, WORDING)
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path)
+    known = StableDiffusionPipeline.from_pretrained(landscapes, safety_checker=None)
+    denoiser = train_panoramas.start_from(landscapes, tokenizer)
+    text = landscape_captions.PROMPTS["lavender"]
+    with torch.no_grad():
+        ours = denoiser.text_encoder(clip_text.tokenize(tokenizer, [text])).last_hidden_state[0, :8]
+        theirs = known.encode_prompt(text, "cpu", 1, False)[0][0, :8]
+    torch.testing.assert_close(ours, theirs)
+    for name, value in denoiser.unet.state_dict().items():
+        torch.testing.assert_close(value, known.unet.state_dict()[name])
+
+
+def test_a_run_goes_on_where_it_stopped_and_ends_where_it_is_told(
+    landscapes: Path, trained: tuple[Path, list[float], list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_views(monkeypatch)
+    folder = trained[0].parent
+    before = AutoencoderKL.from_pretrained(trained[0] / "vae").state_dict()
+    assert train_panoramas.main(arguments(landscapes, folder)) == trained[2]
+    assert len(train_panoramas.main([*arguments(landscapes, folder, steps=30), "--batch_size", "4"])) > len(trained[2])
+    for name, value in AutoencoderKL.from_pretrained(trained[0] / "vae").state_dict().items():
+        torch.testing.assert_close(value, before[name])
+
+
+def test_the_decoder_learns_on_and_the_encoder_stays(
+    trained: tuple[Path, list[float], list[float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_views(monkeypatch)
+    shutil.copytree(trained[0] / "vae", tmp_path / "panoramas" / "vae")
+    places = ["--checkpoint_dir", str(trained[0].parent / "checkpoints"), "--output_dir", str(tmp_path)]
+    tiny = ["--steps", "16", "--batch_size", "4", "--crop", "4", "--panoramas", "1", "--device", "cpu"]
+    losses = train_panoramas_decoder.main([*places, *tiny, "--learning_rate", "2e-3"])
+    assert np.isfinite(losses).all() and losses[-1] < losses[0]
+    before, after = (AutoencoderKL.from_pretrained(folder / "vae") for folder in (trained[0], tmp_path / "panoramas"))
+    learned = dict(after.named_parameters())
+    changed = {name.split(".")[0] for name, value in before.named_parameters() if not value.equal(learned[name])}
+    assert changed == {"decoder", "post_quant_conv"}
+    assert after.config.scaling_factor == before.config.scaling_factor

@@ -6,7 +6,7 @@ latents keep their meaning and a UNet that was trained on them stays right.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from training.common import Trainer, make_parser
 from training.drawing.scenes import draw_pool
 from training.train_landscapes import cached_latents
-from training.train_landscapes_vae import EDGE_WEIGHT, STRIP_WIDTH, build_vae, edges, save, to_tensor
+from training.train_landscapes_vae import EDGE_WEIGHT, STRIP_WIDTH, build_vae, draw_test_pool, edges, save, to_tensor
 
 GRID_WEIGHT = 0.5
+Pairs = tuple[torch.Tensor, torch.Tensor]
 LATENT_NOISE = 0.1  # at most, of the latents' standard deviation
 
 
@@ -60,9 +61,7 @@ def decoding_loss(decoded: torch.Tensor, images: torch.Tensor, scale: int) -> to
     return loss
 
 
-def draw_pairs(
-    latents: torch.Tensor, strips: np.ndarray, count: int, width: int, rng: np.random.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
+def draw_pairs(latents: torch.Tensor, strips: np.ndarray, count: int, width: int, rng: np.random.Generator) -> Pairs:
     """Return random crops of full height of latents [scenes, strips, 4, h, W] and the pixels that they stand for.
 
     Args:
@@ -83,6 +82,35 @@ def draw_pairs(
     return crops, to_tensor(pictures)
 
 
+def go_on(
+    name: str, folder: Path, options: argparse.Namespace, draw: Callable[..., Pairs], test_pool: np.ndarray
+) -> list[float]:
+    """Train the decoder of an autoencoder on pairs, save it beside its encoder and return the losses.
+
+    Args:
+        name: of the checkpoint.
+        folder: of the autoencoder.
+        options: what :func:`training.common.make_parser` parsed.
+        draw: takes a generator, and returns scaled latents [count, 4, h, w] and the pixels that they stand for.
+        test_pool: pictures that nothing is trained on, as :func:`training.train_landscapes_vae.measure` takes them.
+    """
+    before = AutoencoderKL.from_pretrained(folder)
+    vae = build_vae(before.config.block_out_channels).to(options.device)  # whose saved config names no folder
+    vae.load_state_dict(before.state_dict())
+    trainer = Trainer(name, LatentDecoder(vae), options, ema_decay=0.998)
+
+    def loss_function(rng: np.random.Generator) -> torch.Tensor:
+        crops, images = draw(rng)
+        crops = crops + torch.rand(len(crops), 1, 1, 1) * LATENT_NOISE * torch.randn_like(crops)
+        decoded = trainer.module((crops / before.config.scaling_factor).to(options.device)).float()
+        return decoding_loss(decoded, images.to(options.device), images.shape[-1] // crops.shape[-1])
+
+    losses = trainer.fit(loss_function, log_every=max(1, min(50, options.steps // 4)))
+    LatentDecoder(vae).load_state_dict(trainer.ema.state_dict())
+    save(vae, folder, test_pool, options.device)
+    return losses
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the options."""
     parser = make_parser(
@@ -97,23 +125,13 @@ def main(argv: Sequence[str] | None = None) -> list[float]:
     """Train, save and return the losses."""
     options = parse(argv)
     folder = options.output_dir / "landscapes" / "vae"
-    before = AutoencoderKL.from_pretrained(folder).to(options.device).eval()
-    latents, strips = cached_latents(before, options), draw_pool(options.strips, STRIP_WIDTH)
-    scaling, scale = before.config.scaling_factor, strips.shape[3] // latents.shape[-1]
-    vae = build_vae(before.config.block_out_channels).to(options.device)  # whose saved config names no folder
-    vae.load_state_dict(before.state_dict())
-    trainer = Trainer("landscapes-decoder", LatentDecoder(vae), options, ema_decay=0.998)
+    vae = AutoencoderKL.from_pretrained(folder).to(options.device).eval()
+    latents, strips = cached_latents(vae, options), draw_pool(options.strips, STRIP_WIDTH)
 
-    def loss_function(rng: np.random.Generator) -> torch.Tensor:
-        crops, images = draw_pairs(latents, strips, options.batch_size, options.crop, rng)
-        crops = crops + torch.rand(len(crops), 1, 1, 1) * LATENT_NOISE * torch.randn_like(crops)
-        decoded = trainer.module((crops / scaling).to(options.device)).float()
-        return decoding_loss(decoded, images.to(options.device), scale)
+    def draw(rng: np.random.Generator) -> Pairs:
+        return draw_pairs(latents, strips, options.batch_size, options.crop, rng)
 
-    losses = trainer.fit(loss_function, log_every=max(1, min(50, options.steps // 4)))
-    LatentDecoder(vae).load_state_dict(trainer.ema.state_dict())
-    save(vae, folder, options.device)
-    return losses
+    return go_on("landscapes-decoder", folder, options, draw, draw_test_pool())
 
 
 if __name__ == "__main__":

@@ -78,9 +78,14 @@ def measure(vae: AutoencoderKL, pool: np.ndarray, device: str) -> tuple[float, n
     return torch.stack(latents).std().item(), np.asarray(psnr)
 
 
-def save(vae: AutoencoderKL, folder: Path, device: str, width: int = 256) -> float:
-    """Set the scaling factor on strips that were never trained on, save, and return the mean PSNR in dB there."""
-    std, psnr = measure(vae, draw_pool(1, width, FIRST_TEST_STRIP), device)
+def draw_test_pool() -> np.ndarray:
+    """Return strips that nothing is trained on."""
+    return draw_pool(1, 256, FIRST_TEST_STRIP)
+
+
+def save(vae: AutoencoderKL, folder: Path, pool: np.ndarray, device: str) -> float:
+    """Set the scaling factor on pictures that were never trained on, save, and return the mean PSNR in dB there."""
+    std, psnr = measure(vae, pool, device)
     vae.register_to_config(scaling_factor=round(1.0 / std, 5))
     vae.save_pretrained(folder, safe_serialization=True)
     print(f"scaling {vae.config.scaling_factor}, PSNR {psnr.mean():.2f} dB, by scene {psnr.round(1)}", flush=True)
@@ -108,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> list[float]:
         return vae_loss(trainer.module, to_tensor(crops).to(options.device))
 
     losses = trainer.fit(loss_function, log_every=max(1, min(50, options.steps // 4)))
-    save(trainer.ema, options.output_dir / "landscapes" / "vae", options.device)
+    save(trainer.ema, options.output_dir / "landscapes" / "vae", draw_test_pool(), options.device)
     return losses
 
 

@@ -24,7 +24,7 @@ PROMPTS = {
 }
 PHRASES = {
     "beach": ("a beach at sunrise with golden sands", "a beach at sunrise", "a beach with palms", "a beach",
-              "an island with palms at sunrise", "palm trees on a beach by the sea"),
+              "a beach at sunset", "an island with palms at sunrise", "palm trees on a beach by the sea"),
     "lavender": ("a lavender field in Provence", "a lavender field", "lavender fields", "rows of lavender",
                  "rows of purple flowers", "a field of lavender with purple flowers"),
     "dunes": ("a desert with dunes of golden sand", "a desert with dunes", "a desert", "sand dunes",

@@ -56,6 +56,29 @@ def draw_camera(direction: str, rng: np.random.Generator) -> Camera:
 
 
 def draw_view(panorama: np.ndarray, camera: Camera, size: int = VIEW_SIZE) -> np.ndarray:
-    """Return what a camera sees, drawn twice as large and averaged down, uint8 [size, size, 3]."""
+    """Return what a camera sees, drawn twice as large and averaged down, uint8 [size, size, C].
+
+    Args:
+        panorama: uint8 [H, 2H, C]; panoramas that one camera looks at may lie side by side in the last axis.
+        camera: that looks.
+        size: in pixels.
+    """
     fine = look(panorama, camera, 2 * size)
-    return (fine.reshape(size, 2, size, 2, 3).mean((1, 3)) + 0.5).astype(np.uint8)
+    return (fine.reshape(size, 2, size, 2, -1).mean((1, 3)) + 0.5).astype(np.uint8)
+
+
+def draw_views(seed: int, height: int = HEIGHT) -> np.ndarray:
+    """Return what the cameras of :data:`POSES` see of one panorama of every scene.
+
+    Returns:
+        uint8 [poses, scenes, 128, 128, 3]; poses as in :func:`directions`, scenes as in ``SCENES``.
+    """
+    rng = np.random.default_rng((seed, len(SCENES)))
+    panoramas = np.concatenate([draw_panorama(scene, seed, height) for scene in SCENES], axis=-1)
+    views = np.stack([draw_view(panoramas, draw_camera(direction, rng)) for direction in directions()])
+    return np.moveaxis(views.reshape(*views.shape[:3], len(SCENES), 3), 3, 1)
+
+
+def directions() -> list[str]:
+    """Return the direction of every pose."""
+    return [direction for direction, count in POSES.items() for _ in range(count)]
