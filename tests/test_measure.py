@@ -320,6 +320,38 @@ def test_the_judge_is_shown_letters_and_what_is_none(invented_glyphs: judge.Glyp
     assert none.shape[0] == 5 and (told == 26).all()
 
 
+def test_the_judge_also_learns_views_that_a_person_has_read(
+    invented_glyphs: judge.Glyphs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge, "POOL", 1)
+    drawn, names = judge.pooled(judge.letter_or_none_drawer(invented_glyphs), 1, 40)(200, np.random.default_rng(0))
+    assert len(drawn) == len(names) == 200 and len({picture.numpy().tobytes() for picture in drawn}) <= 40
+    pictures, labels = judge.letter_lessons(invented_glyphs)(100, np.random.default_rng(0))
+    assert pictures.shape == (100, 3, judge.SIZE, judge.SIZE) and pictures.abs().max() <= 1 + 1e-6
+    assert labels.min() >= 0 and labels.max() <= 26
+    again, _ = judge.letter_lessons(invented_glyphs)(100, np.random.default_rng(0))
+    assert torch.equal(again, pictures)
+
+
+def test_what_the_reader_doubted_is_none_to_the_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    views, rows = by_eye.read_sheet(by_eye.TO_LEARN)
+    doubted = [index for index, row in enumerate(rows) if row["sure"] == "0"]
+    assert len(doubted) > 50 and judge.NONE not in {rows[index]["letter"] for index in doubted}
+    chosen = [views[index] for index in doubted], [rows[index] for index in doubted]
+    monkeypatch.setattr(by_eye, "read_sheet", lambda _: chosen)
+    assert (judge.read_view_drawer()(20, np.random.default_rng(0))[1] == 26).all()
+
+
+def test_bent_views_still_show_the_same_in_place() -> None:
+    square = -torch.ones(64, 3, 64, 64)
+    square[:, :, 20:44, 20:44] = torch.tensor([0.5, 0.6, 0.7])[None, :, None, None]
+    bent = judge.bend(square, np.random.default_rng(0))
+    middle, corner = bent[:, :, 28:36, 28:36].abs(), bent[:, :, 2:6, 2:6].abs()
+    assert torch.allclose(middle.mean(1), torch.tensor(0.6), atol=1e-5) and torch.allclose(corner, torch.ones(()))
+    assert len({picture.numpy().tobytes() for picture in bent}) == 64
+    assert torch.equal(bent, judge.bend(square, np.random.default_rng(0)))
+
+
 def test_pictures_come_to_the_judge_upright_and_in_its_range() -> None:
     batch = judge.to_batch([top_half("n"), Image.new("RGB", (128, 128), "white")])
     assert batch.shape == (2, 3, judge.SIZE, judge.SIZE)
@@ -345,6 +377,14 @@ def test_a_few_steps_lower_the_judges_loss_and_a_finished_one_is_taken_as_it_is(
     assert (judge.classify(again, pictures) == judge.classify(network, pictures)).all()
 
 
+def test_a_judge_goes_on_with_another(invented_glyphs: judge.Glyphs, tmp_path: Path) -> None:
+    make_draw = lambda: judge.letter_drawer(invented_glyphs)  # noqa: E731
+    first, _ = judge.train("first", make_draw, 26, tmp_path, steps=1, batch_size=8)
+    second, _ = judge.train("second", make_draw, 26, tmp_path, 1, batch_size=8, learning_rate=0.0, start=first)
+    same = zip(first.parameters(), second.parameters(), strict=True)
+    assert all(torch.allclose(one, other) for one, other in same)
+
+
 def test_the_judge_of_letters_is_kept_and_loaded_again(
     invented_glyphs: judge.Glyphs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,8 +392,9 @@ def test_the_judge_of_letters_is_kept_and_loaded_again(
     np.savez_compressed(tmp_path / "glyphs.npz", masks=masks, aspects=aspects)
     accuracy = judge.accuracy
     monkeypatch.setattr(judge, "accuracy", lambda network, draw, count: accuracy(network, draw, 52))
-    first, again = (judge.letter_judge(tmp_path, steps=2) for _ in range(2))
-    assert (tmp_path / "judge-letters-or-none.pt").exists() and first.classes == (*letters.LETTERS, judge.NONE)
+    monkeypatch.setattr(judge, "POOL", 1)
+    first, again = (judge.letter_judge(tmp_path, steps=2, view_steps=2) for _ in range(2))
+    assert (tmp_path / "judge-letters-in-views.pt").exists() and first.classes == (*letters.LETTERS, judge.NONE)
     assert (first.held_out, first.none_held_out) == (again.held_out, again.none_held_out)
     assert first([top_half("n"), top_half("e")]) == again([top_half("n"), top_half("e")])
 

@@ -2,7 +2,8 @@
 
 One tells the 26 letters apart in all styles or says that there is none, one tells the eleven scenes apart. They share
 nothing with the shipped scorer but the code that draws: other networks, another random stream, other strips and another
-split of the faces. They are trained at first use and kept as checkpoints.
+split of the faces. The judge of letters also learns from pictures of the tool that a person has read. They are trained
+at first use and kept as checkpoints.
 """
 
 import argparse
@@ -21,13 +22,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from training.common import LossFunction, Trainer
 from training.drawing import letters, scenes, unreadable
+from training.measure import by_eye
 
 SIZE = 64
 SEED, TEST_SEED = 52_711, 52_712
 FIRST_STRIP, FIRST_TEST_STRIP = 400_000, 450_000
 STRIPS, TEST_STRIPS = 10, 4  # of every scene
 STEPS = {"letters": 2400, "scenes": 250}
-NONE, NONE_SHARE = "none", 0.35  # the class of what is no letter, and its share of the pictures that are trained on
+NONE, NONE_SHARE = "none", 0.35  # the class of what is no letter, and its share of the pictures that are drawn
+BATCH, LEARNING_RATE = 96, 3e-3
+# the judge of letters goes on with views that a person has read
+VIEW_STEPS, VIEW_BATCH, VIEW_SHARE, VIEW_LEARNING_RATE = 600, 64, 0.5, 1e-3
+POOL, POOL_SEED = 300, 5  # batches that are then drawn once and picked from: to draw takes longer than to learn
 TEST_FACES = slice(5, None, 10)  # of all faces; the scorer is tested on 0, 10, 20, ...
 
 Glyphs = tuple[torch.Tensor, torch.Tensor]
@@ -74,6 +80,50 @@ def none_drawer(glyphs: Glyphs) -> Draw:
     return lambda count, rng: (unreadable.draw(glyphs, count, SIZE, rng), torch.full((count,), len(letters.LETTERS)))
 
 
+def read_view_drawer() -> Draw:
+    """Return a function that picks and bends views that a person has read; what that person doubted counts as none."""
+    pictures, rows = by_eye.read_sheet(by_eye.TO_LEARN)
+    views, names = to_batch(pictures), (*letters.LETTERS, NONE)
+    read = [row["letter"] if row["sure"] == "1" else NONE for row in rows]
+    labels = torch.tensor([names.index(name) for name in read])
+
+    def draw(count: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        chosen = torch.from_numpy(rng.integers(len(views), size=count))
+        return bend(views[chosen], rng), labels[chosen]
+
+    return draw
+
+
+def pooled(draw: Draw, batches: int, batch_size: int) -> Draw:
+    """Return a function that picks from pictures that ``draw`` draws once, kept in levels of 255."""
+    rng = np.random.default_rng(POOL_SEED)
+    parts = [draw(batch_size, rng) for _ in range(batches)]
+    pictures = torch.cat([((part + 1) * 127.5).round().to(torch.uint8) for part, _ in parts])
+    labels = torch.cat([part for _, part in parts])
+
+    def pick(count: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        chosen = torch.from_numpy(rng.integers(len(pictures), size=count))
+        return pictures[chosen].float() / 127.5 - 1, labels[chosen]
+
+    return pick
+
+
+def together(one: Draw, other: Draw, share: float) -> Draw:
+    """Return a function that takes its pictures from ``one``, but a share of them from ``other``."""
+
+    def draw(count: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        others = round(count * share)
+        parts = one(count - others, rng), other(others, rng)
+        return torch.cat([pictures for pictures, _ in parts]), torch.cat([labels for _, labels in parts])
+
+    return draw
+
+
+def letter_lessons(glyphs: Glyphs) -> Draw:
+    """Return what the judge of letters goes on with: drawn pictures, and views that a person has read."""
+    return together(pooled(letter_or_none_drawer(glyphs), POOL, BATCH), read_view_drawer(), VIEW_SHARE)
+
+
 def scene_drawer(first_strip: int, strips: int, width: int = scenes.HEIGHT * 8) -> Draw:
     """Return a function that cuts squares out of ``strips`` strips of every scene, with labels as in ``SCENES``."""
     pool = torch.from_numpy(scenes.draw_pool(strips, width, first_strip)).flatten(0, 1)
@@ -99,6 +149,21 @@ def disturb(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     pictures = middle + (pictures - middle) * uniform(0.75, 1.1)
     noise = torch.from_numpy(rng.standard_normal(pictures.shape, dtype=np.float32))
     return (pictures + noise * uniform(0, 0.08)).clamp(-1, 1)
+
+
+def bend(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Return pictures turned, stretched, slanted and moved a little, their colours exchanged or inverted."""
+    count = len(pictures)
+    turn, slant = (rng.normal(0, spread, count) for spread in (0.06, 0.08))
+    wide, high = np.exp(rng.normal(0, 0.08, (2, count)))
+    right, down = rng.uniform(-0.08, 0.08, (2, count))
+    rows = [[wide * np.cos(turn), slant - np.sin(turn), right], [np.sin(turn), high * np.cos(turn), down]]
+    affine = torch.from_numpy(np.array(rows, np.float32)).permute(2, 0, 1)
+    grid = F.affine_grid(affine, list(pictures.shape), align_corners=False)
+    bent = F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
+    colours = torch.from_numpy(rng.permuted(np.tile(np.arange(3), (count, 1)), axis=1))
+    signs = torch.from_numpy(np.where(rng.random((count, 1, 1, 1)) < 0.25, -1, 1).astype(np.float32))
+    return bent.gather(1, colours[:, :, None, None].expand_as(bent)) * signs
 
 
 def shrink(pictures: torch.Tensor) -> torch.Tensor:
@@ -129,18 +194,37 @@ def make_network(classes: int) -> nn.Sequential:
 
 
 def train(
-    name: str, make_draw: Callable[[], Draw], classes: int, checkpoint_dir: Path, steps: int
+    name: str,
+    make_draw: Callable[[], Draw],
+    classes: int,
+    checkpoint_dir: Path,
+    steps: int,
+    batch_size: int = BATCH,
+    learning_rate: float = LEARNING_RATE,
+    start: nn.Module | None = None,
 ) -> tuple[nn.Module, list[float]]:
     """Train a judge, or take it from its finished checkpoint ``<checkpoint_dir>/judge-<name>.pt``.
+
+    Args:
+        name: of the checkpoint.
+        make_draw: makes the function that draws what to learn from; called only where something is left to learn.
+        classes: number of them.
+        checkpoint_dir: folder of the checkpoint.
+        steps: of the optimizer.
+        batch_size: pictures a step.
+        learning_rate: the highest.
+        start: a judge to go on with, in place of random weights.
 
     Returns:
         The network, frozen, and the losses of the training.
     """
     torch.manual_seed(SEED)
     network = make_network(classes).to(memory_format=torch.channels_last)
+    if start is not None:
+        network.load_state_dict(start.state_dict())
     options = argparse.Namespace(
-        steps=steps, batch_size=96, learning_rate=3e-3, seed=SEED, device="cpu", checkpoint_dir=checkpoint_dir,
-        checkpoint_every=60.0,
+        steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=SEED, device="cpu",
+        checkpoint_dir=checkpoint_dir, checkpoint_every=60.0,
     )  # fmt: skip
     trainer = Trainer(f"judge-{name}", network, options, ema_decay=0.99)
     if trainer.step < steps:
@@ -195,11 +279,13 @@ class Judge:
         return [self.classes[label] for label in classify(self.network, to_batch(pictures))]
 
 
-def letter_judge(checkpoint_dir: Path, steps: int = STEPS["letters"]) -> Judge:
-    """Return the judge of letters, trained if there is no finished checkpoint."""
+def letter_judge(checkpoint_dir: Path, steps: int = STEPS["letters"], view_steps: int = VIEW_STEPS) -> Judge:
+    """Return the judge of letters, trained if there is no finished checkpoint: on drawn letters, then on views, too."""
     known, unseen = split_faces(letters.load_glyphs(checkpoint_dir / "glyphs.npz"))
     classes = (*letters.LETTERS, NONE)
-    network, _ = train("letters-or-none", lambda: letter_or_none_drawer(known), len(classes), checkpoint_dir, steps)
+    drawn, _ = train("letters-or-none", lambda: letter_or_none_drawer(known), len(classes), checkpoint_dir, steps)
+    network, _ = train("letters-in-views", lambda: letter_lessons(known), len(classes), checkpoint_dir, view_steps,
+                       VIEW_BATCH, VIEW_LEARNING_RATE, start=drawn)  # fmt: skip
     held_out, none_held_out = (accuracy(network, make(unseen), 1560) for make in (letter_drawer, none_drawer))
     return Judge(network, classes, held_out, none_held_out)
 
