@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from utils.run.run_record import PictureEntry, RunRecord
     from utils.scoring.clip_model import ClipScorer
     from utils.scoring.eval_plan import NamingRule
+    from utils.sphere import Band
 
 Sources = Mapping[str, "ModelSource"]  # option that names weights -> where they are
 
@@ -204,3 +205,12 @@ class App(ABC):
             size: width and height of the file in pixels.
         """
         return []
+
+    def sphere(self, record: "RunRecord", size: tuple[int, int]) -> "Band | None":
+        """Return what a main file shows of a sphere, around which it goes; None where it is flat or that is unknown.
+
+        Args:
+            record: what ``run.json`` says.
+            size: width and height of the file in pixels.
+        """
+        return None

@@ -1,6 +1,7 @@
 """The app ``panorama``: its options, prompts files, files, names and movie. Nothing here imports torch."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from utils.run.run_record import PictureEntry, RunRecord
     from utils.scoring.clip_model import ClipScorer
     from utils.scoring.eval_plan import NamingRule
-    from utils.sphere import Camera
+    from utils.sphere import Band, Camera
 
 BANDS = ("level", "up", "straight up", "down", "straight down")  # the order of a picture's prompts
 CANVAS_HEIGHT = 4  # of the canvas in windows, whatever the picture's: denser than the views, since it is interpolated
@@ -232,10 +233,27 @@ class PanoramaApp(App):
         return float(scorer.cosines(views).mean())
 
     def movie(self, folder: Path, picture: "PictureEntry", record: "RunRecord") -> "Movie":
-        from utils.animation.movie import strip_movie
+        from utils.animation.sphere import sphere_movie
         from utils.images import decode
+        from utils.run.run_record import inputs_of
 
-        return strip_movie(decode(folder / self.main_file(picture)), picture["prompts"][0], circular=True)
+        file = self.main_file(picture)
+        sphere = decode(folder / file)
+        band = self.sphere(record, sphere.size)
+        if band is None:
+            raise UserError(f"run.json in {folder} does not say what {file!r} shows of a sphere: mend it.")
+        request = PictureRequest(tuple(picture["prompts"]), inputs_of(picture))
+        return sphere_movie(sphere, band, functools.partial(prompt_at, request))
+
+    def sphere(self, record: "RunRecord", size: tuple[int, int]) -> "Band | None":
+        from utils.sphere import Band
+
+        options, (width, rows) = record["options"], size
+        height = options.get("panorama_height", 0)
+        above, uneven = divmod(height - rows, 2)
+        if width != 2 * height or uneven or not 0 <= above <= (height if options.get("view_set") == "ring" else 0):
+            return None
+        return Band(above, above + rows, height)
 
 
 # ---------------------------------------------------------------------------------------------- prompts

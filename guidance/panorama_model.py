@@ -15,11 +15,12 @@ from guidance.projection import SphereProjection, corrected
 from guidance.synchronization import Tensors
 from guidance.windows import window_weights
 from utils.cameras import CUBE, NOVEL, band_rows
-from utils.images import to_pil, to_unit_range
+from utils.gpano import sphere_xmp
+from utils.images import XMP, to_pil, to_unit_range
 from utils.models.model_source import ModelSource
 from utils.models.runtime import Runtime
 from utils.prompts import FileEntry, PictureRequest
-from utils.sphere import canvas_directions, look
+from utils.sphere import Band, canvas_directions, look
 
 SHARPEN = 4  # power of the weights in the finished picture: overlaps belong mostly to one view, which keeps them sharp
 
@@ -58,7 +59,8 @@ class PanoramaModel(BaseModel):
         weights = window_weights(self.options.reduction, self.options.weight_map, self.size).numpy()
         device = self.latent_model.denoiser.device
         self.projection = SphereProjection(self.mapper, self.size, self.height, weights, device)
-        self.band = band_rows(self.mapper, self.options.panorama_height)
+        height = self.options.panorama_height
+        self.band = Band(*band_rows(self.mapper, height), height)
 
     def forward_mapping(self, z_t: torch.Tensor, bg: torch.Tensor | None = None) -> torch.Tensor:
         """Look at the canvas through the cameras: ``[1, C, H, 2 H]`` -> ``[N, C, h, h]``, bilinear.
@@ -145,9 +147,10 @@ class PanoramaModel(BaseModel):
         return {"views": views.float().cpu(), "canvas": self.inverse_mapping(views).float().cpu()}
 
     def _banded(self, sphere: torch.Tensor) -> Image.Image:
-        """Return a picture of the rows that the cameras see all of."""
-        first, end = self.band
-        return to_pil(sphere[:, first:end])
+        """Return a picture of the rows that the cameras see all of; it says of itself which those are."""
+        picture = to_pil(sphere[:, self.band.first : self.band.end])
+        picture.info[XMP] = sphere_xmp(self.band)
+        return picture
 
     def decode(self, x_ts: torch.Tensor) -> torch.Tensor:
         """Decode the views one by one and blend them on the sphere, clamped before.

@@ -14,7 +14,7 @@ FLOORS = (
     ("utils.errors",),
     ("utils.images", "utils.options", "utils.prompts", "utils.sphere"),
     ("utils.vocabulary",),
-    ("utils.cameras", "utils.models", "utils.views"),
+    ("utils.cameras", "utils.gpano", "utils.models", "utils.views"),
     ("utils.run",),
     ("utils.animation", "utils.scoring"),
     ("utils.report", "utils.submission"),

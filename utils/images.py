@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 MAX_PIXELS = 100_000_000
+XMP = "XML:com.adobe.xmp"  # keyword of a PNG's metadata, and where Pillow keeps them
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -131,9 +132,13 @@ def save_png(path: Path, picture: Image.Image) -> None:
 
 
 def png_bytes(picture: Image.Image, texts: Mapping[str, str] | None = None) -> bytes:
-    """Return a picture of any mode as a PNG, with texts about it by keyword (iTXt chunks) if there are any."""
+    """Return a picture of any mode as a PNG, with texts about it by keyword (iTXt chunks) if there are any.
+
+    XMP that the picture holds, as Pillow keeps it of a PNG that it read (``picture.info[XMP]``), is one of them.
+    """
     buffer, chunks = io.BytesIO(), PngInfo()
-    for keyword, text in (texts or {}).items():
+    notes = {XMP: picture.info[XMP]} if XMP in picture.info else {}
+    for keyword, text in (notes | dict(texts or {})).items():
         chunks.add_itxt(keyword, text)
     picture.save(buffer, format="PNG", pnginfo=chunks)
     return buffer.getvalue()

@@ -55,6 +55,30 @@ class Camera:
         return x, y, in_front & (np.abs(x) <= 1) & (np.abs(y) <= 1)
 
 
+@dataclass(frozen=True)
+class Band:
+    """The rows of an equirectangular canvas that a picture shows, all the way around: all of them, or a ring.
+
+    Attributes:
+        first, end: its first row, and the one after its last.
+        height: rows of the whole sphere.
+    """
+
+    first: int
+    end: int
+    height: int
+
+    @property
+    def top(self) -> float:
+        """Degrees above the horizon where it ends; 90 is straight up."""
+        return 90 - 180 * self.first / self.height
+
+    @property
+    def bottom(self) -> float:
+        """The same below, not positive where it reaches the horizon."""
+        return 90 - 180 * self.end / self.height
+
+
 def canvas_directions(height: int) -> np.ndarray:
     """Return the unit directions of the cells of a canvas ``[height, 2 * height, 3]``; its middle is straight ahead."""
     longitude = ((np.arange(2 * height) + 0.5) / (2 * height) - 0.5) * 2 * np.pi
