@@ -211,7 +211,8 @@ def test_a_run_starts_from_what_is_known_of_the_words(landscapes: Path, tmp_path
     clip_text.write_tokenizer(tmp_path, WORDING)
     tokenizer = CLIPTokenizer.from_pretrained(tmp_path)
     known = StableDiffusionPipeline.from_pretrained(landscapes, safety_checker=None)
-    denoiser = train_panoramas.start_from(landscapes, tokenizer)
+    denoiser = train_landscapes.Denoiser(tokenizer, TINY)
+    train_landscapes.start_from(denoiser, landscapes, tokenizer)
     text = landscape_captions.PROMPTS["lavender"]
     with torch.no_grad():
         ours = denoiser.text_encoder(clip_text.tokenize(tokenizer, [text])).last_hidden_state[0, :8]

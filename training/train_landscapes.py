@@ -8,7 +8,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -159,24 +159,46 @@ def save_folder(denoiser: Denoiser, folder: Path, tokenizer_folder: Path, wordin
     shutil.rmtree(old)
 
 
-def make_tokenizer(folder: Path, known: Path | None = None) -> CLIPTokenizer:
+def make_tokenizer(folder: Path, known: Path | None = None, wording: Wording = WORDING) -> CLIPTokenizer:
     """Return the tokenizer of a folder, written there at first: merges of equal rank change order from run to run.
 
     Args:
         folder: of the tokenizer.
         known: a folder to copy it from, in place of a new one.
+        wording: whose words a new one knows.
     """
     if not folder.exists() and known:
         shutil.copytree(known, folder)
     elif not folder.exists():
-        clip_text.write_tokenizer(folder)
+        clip_text.write_tokenizer(folder, wording)
     return CLIPTokenizer.from_pretrained(folder)
 
 
-def start_from(denoiser: Denoiser, folder: Path) -> None:
-    """Take the weights of a landscapes model that was trained before, of the same channels and tokenizer."""
+def start_from(denoiser: Denoiser, folder: Path, tokenizer: CLIPTokenizer) -> None:
+    """Take the weights of a model of the same channels; pieces of words that it does not know keep theirs."""
     denoiser.unet.load_state_dict(UNet2DConditionModel.from_pretrained(folder / "unet").state_dict())
-    denoiser.text_encoder.load_state_dict(CLIPTextModel.from_pretrained(folder / "text_encoder").state_dict())
+    known = CLIPTextModel.from_pretrained(folder / "text_encoder").state_dict()
+    old, new = CLIPTokenizer.from_pretrained(folder / "tokenizer").get_vocab(), tokenizer.get_vocab()
+    both = [piece for piece in new if piece in old]
+    for name, value in denoiser.text_encoder.state_dict().items():
+        if name.endswith("token_embedding.weight"):
+            value[[new[piece] for piece in both]] = known[name][[old[piece] for piece in both]].to(value)
+        else:
+            value.copy_(known[name])
+
+
+def fit(
+    trainer: Trainer, tokenizer: CLIPTokenizer, draw: Callable[[np.random.Generator], tuple[torch.Tensor, list[str]]]
+) -> list[float]:
+    """Train a :class:`Denoiser` on batches of latents and captions, and return the losses."""
+    scheduler, options = build_scheduler(), trainer.options
+
+    def loss_function(rng: np.random.Generator) -> torch.Tensor:
+        latents, texts = draw(rng)
+        ids = clip_text.tokenize(tokenizer, texts).to(options.device)
+        return denoising_loss(trainer.module, scheduler, latents.to(options.device), ids, rng)
+
+    return trainer.fit(loss_function, log_every=max(1, min(50, options.steps // 4)))
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -197,17 +219,11 @@ def main(argv: Sequence[str] | None = None) -> list[float]:
     known = options.start_from / "tokenizer" if options.start_from else None
     latents, tokenizer = cached_latents(vae, options), make_tokenizer(tokenizer_folder, known)
     torch.manual_seed(options.seed)
-    denoiser, scheduler = Denoiser(tokenizer, options.channels).to(options.device), build_scheduler()
+    denoiser = Denoiser(tokenizer, options.channels).to(options.device)
     if options.start_from:
-        start_from(denoiser, options.start_from)
+        start_from(denoiser, options.start_from, tokenizer)
     trainer = Trainer("landscapes", denoiser, options)
-
-    def loss_function(rng: np.random.Generator) -> torch.Tensor:
-        windows, texts = draw_batch(latents, options.batch_size, rng)
-        ids = clip_text.tokenize(tokenizer, texts).to(options.device)
-        return denoising_loss(trainer.module, scheduler, windows.to(options.device), ids, rng)
-
-    losses = trainer.fit(loss_function, log_every=max(1, min(50, options.steps // 4)))
+    losses = fit(trainer, tokenizer, lambda rng: draw_batch(latents, options.batch_size, rng))
     save_folder(trainer.ema, folder, tokenizer_folder)
     return losses
 

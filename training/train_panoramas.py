@@ -14,15 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from training.common import Trainer, autocast, make_parser
 from training.drawing.panorama_captions import WORDING, point
 from training.drawing.panorama_scenes import SCENES, directions, draw_views
-from training.networks import clip_text
-from training.train_landscapes import Denoiser, build_scheduler, denoising_loss, pick_caption, save_folder
+from training.train_landscapes import Denoiser, fit, make_tokenizer, pick_caption, save_folder, start_from
 from training.train_landscapes_vae import to_tensor
 
 
@@ -63,22 +61,6 @@ def draw_batch(latents: torch.Tensor, count: int, rng: np.random.Generator) -> t
     return latents[panoramas, poses, scenes].float(), texts
 
 
-def start_from(folder: Path, tokenizer: CLIPTokenizer) -> Denoiser:
-    """Return a denoiser with the weights of a folder; words that are new to it get embeddings of their own."""
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet")
-    denoiser = Denoiser(tokenizer, unet.config.block_out_channels)
-    denoiser.unet.load_state_dict(unet.state_dict())
-    known = CLIPTextModel.from_pretrained(folder / "text_encoder").state_dict()
-    old, new = CLIPTokenizer.from_pretrained(folder / "tokenizer").get_vocab(), tokenizer.get_vocab()
-    for name, value in denoiser.text_encoder.state_dict().items():
-        if not name.endswith("token_embedding.weight"):
-            value.copy_(known[name])
-            continue
-        both = [piece for piece in new if piece in old]
-        value[[new[piece] for piece in both]] = known[name][[old[piece] for piece in both]]
-    return denoiser
-
-
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the options."""
     parser = make_parser("Train the panoramas model.", steps=18000, batch_size=16, learning_rate=8e-4)
@@ -91,20 +73,14 @@ def main(argv: Sequence[str] | None = None) -> list[float]:
     """Train, save and return the losses."""
     options = parse(argv)
     folder, tokenizer_folder = options.output_dir / "panoramas", options.checkpoint_dir / "panoramas-tokenizer"
-    if not tokenizer_folder.exists():
-        clip_text.write_tokenizer(tokenizer_folder, WORDING)
     vae = AutoencoderKL.from_pretrained(folder / "vae").to(options.device).eval()
-    latents, scheduler = cached_latents(vae, options), build_scheduler()
-    tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
+    latents, tokenizer = cached_latents(vae, options), make_tokenizer(tokenizer_folder, wording=WORDING)
     torch.manual_seed(options.seed)
-    trainer = Trainer("panoramas", start_from(options.start_from, tokenizer).to(options.device), options)
-
-    def loss_function(rng: np.random.Generator) -> torch.Tensor:
-        views, texts = draw_batch(latents, options.batch_size, rng)
-        ids = clip_text.tokenize(tokenizer, texts).to(options.device)
-        return denoising_loss(trainer.module, scheduler, views.to(options.device), ids, rng)
-
-    losses = trainer.fit(loss_function, log_every=max(1, min(50, options.steps // 4)))
+    channels = UNet2DConditionModel.load_config(options.start_from / "unet")["block_out_channels"]
+    denoiser = Denoiser(tokenizer, channels).to(options.device)
+    start_from(denoiser, options.start_from, tokenizer)
+    trainer = Trainer("panoramas", denoiser, options)
+    losses = fit(trainer, tokenizer, lambda rng: draw_batch(latents, options.batch_size, rng))
     save_folder(trainer.ema, folder, tokenizer_folder, WORDING)
     return losses
 
