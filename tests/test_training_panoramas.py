@@ -21,6 +21,7 @@ from training.drawing import landscape_captions, panorama_scenes
 from training.drawing.panorama_captions import DIRECTIONS, PROMPTS, WORDING, point
 from training.drawing.panorama_scenes import PITCHES, POSES, SCENES, draw_camera, draw_panorama, draw_view
 from training.drawing.spheres import LATTICE, Lying, Plane, Sphere, Spot
+from training.measure import judge, panorama_judge
 from training.networks import clip_text
 from utils.sphere import Camera, canvas_directions
 from utils.vocabulary import Vocabulary
@@ -248,3 +249,38 @@ def test_the_decoder_learns_on_and_the_encoder_stays(
     changed = {name.split(".")[0] for name, value in before.named_parameters() if not value.equal(learned[name])}
     assert changed == {"decoder", "post_quant_conv"}
     assert after.config.scaling_factor == before.config.scaling_factor
+
+
+@pytest.fixture(scope="module")
+def pool() -> torch.Tensor:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(panorama_judge, "VIEWS", 2)
+        return panorama_judge.draw_pool(7, 1)
+
+
+def test_the_judge_sees_every_scene_in_every_band(pool: torch.Tensor) -> None:
+    assert pool.shape == (len(SCENES) * 3, 2, 3, judge.SIZE, judge.SIZE) and pool.abs().max() <= 1
+    assert panorama_judge.CLASSES[-1] == judge.NONE and panorama_judge.CLASSES[3:5] == ("lavender level", "lavender up")
+    sky, ground = (pool[panorama_judge.CLASSES.index(name)].mean((0, 2, 3)) for name in ("dunes up", "dunes down"))
+    assert sky[2] > sky[0] + 0.5 and ground[0] > ground[2] + 0.5
+    pictures, labels = panorama_judge.drawer(pool, 0.0)(40, np.random.default_rng(0))
+    for picture, label in zip(pictures, labels.tolist(), strict=True):
+        assert (picture == pool[label]).flatten(1).all(1).any()
+
+
+def test_what_shows_none_is_spoilt(pool: torch.Tensor) -> None:
+    draw = panorama_judge.drawer(pool, 0.25)
+    pictures, labels = draw(80, np.random.default_rng(1))
+    assert (labels == len(panorama_judge.CLASSES) - 1).sum() == 20
+    assert torch.equal(pictures, draw(80, np.random.default_rng(1))[0]) and pictures.abs().max() <= 1
+    views = pool.flatten(0, 1)
+    spoilt = pictures[labels == len(pool)]
+    assert min((picture - views).abs().mean((1, 2, 3)).min().item() for picture in spoilt) > 0.005
+
+
+def test_the_judge_of_panoramas_is_kept_and_names_views(pool: torch.Tensor, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(panorama_judge, "draw_pool", lambda first_seed, panoramas: pool)
+    monkeypatch.setattr(panorama_judge, "accuracy", lambda network, draw, count: judge.accuracy(network, draw, 30))
+    first, again = (panorama_judge.panorama_judge(tmp_path, steps=2, panoramas=1) for _ in range(2))
+    assert (tmp_path / "judge-panoramas.pt").exists() and first.classes == panorama_judge.CLASSES
+    assert (first.held_out, first.none_held_out) == (again.held_out, again.none_held_out)
