@@ -125,7 +125,7 @@ class App(ABC):
         """
 
     def steps(self, options: SharedOptions) -> dict[str, int]:
-        """Return every option that names weights of this run -> how many steps their network takes."""
+        """Return every option that names weights with a scheduler of their own -> how many steps these take."""
         return dict.fromkeys(weights_of(options, self.options), options.num_inference_steps)
 
     def fit_request(self, options: SharedOptions, request: PictureRequest) -> PictureRequest:

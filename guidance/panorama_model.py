@@ -1,6 +1,7 @@
 """360-degree panoramas: an equirectangular canvas of latents, seen by cameras at the centre of the sphere."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from guidance.projection import SphereProjection, corrected
 from guidance.synchronization import Tensors
 from guidance.windows import window_weights
 from utils.cameras import CUBE, NOVEL, band_rows
+from utils.depth import read_depth
 from utils.gpano import sphere_xmp
 from utils.images import XMP, to_pil, to_unit_range
 from utils.models.model_source import ModelSource
@@ -44,8 +46,9 @@ class PanoramaModel(BaseModel):
 
     @classmethod
     def load(cls, options: PanoramaOptions, sources: dict[str, ModelSource], runtime: Runtime) -> "PanoramaModel":
-        """Load the weights that ``--sd_path`` names and return the model."""
-        return cls(options, load_stable_diffusion(sources["sd_path"], runtime))
+        """Load the weights that ``--sd_path`` and ``--control_path`` name and return the model."""
+        control, scale = sources.get("control_path"), options.control_scale or 0.0  # None where there is no ControlNet
+        return cls(options, load_stable_diffusion(sources["sd_path"], runtime, control, scale))
 
     def prepare(self, prompts: Sequence[str]) -> None:
         """Encode the prompts that are not known yet, and the empty one; the text encoder is freed afterwards."""
@@ -61,6 +64,7 @@ class PanoramaModel(BaseModel):
         self.projection = SphereProjection(self.mapper, self.size, self.height, weights, device)
         height = self.options.panorama_height
         self.band = Band(*band_rows(self.mapper, height), height)
+        self.control = None if self.options.depth is None else self._look_at_depth(Path(self.options.depth))
 
     def forward_mapping(self, z_t: torch.Tensor, bg: torch.Tensor | None = None) -> torch.Tensor:
         """Look at the canvas through the cameras: ``[1, C, H, 2 H]`` -> ``[N, C, h, h]``, bilinear.
@@ -85,6 +89,12 @@ class PanoramaModel(BaseModel):
         """Return the shape of noise on a grid finer than the canvas, see :class:`SphereProjection`."""
         return (1, self.latent_model.channels, 1, self.projection.noise_cells)
 
+    def _look_at_depth(self, path: Path) -> torch.Tensor:
+        """Return the inverse depth that every view shows, on one scale for the whole sphere: ``[N, 3, side, side]``."""
+        depth, side = read_depth(path)[..., None], self.size * self.scale
+        views = np.stack([look(depth, camera, side)[..., 0] for camera in self.mapper]).astype(np.float32)
+        return torch.from_numpy(views)[:, None].expand(-1, 3, -1, -1)
+
     # ------------------------------------------------------------------------------ making a picture
 
     def generate(self, request: PictureRequest, seed: int) -> Iterator[StepState]:
@@ -108,7 +118,7 @@ class PanoramaModel(BaseModel):
             shares = torch.tensor(place_shares(azimuths, camera.yaw), dtype=encoded.dtype, device=encoded.device)
             rows.append(torch.tensordot(shares, by_place[:, band_index(camera)], dims=1))
         null = self.embeddings[request.inputs.get("negative_prompt") or ""]
-        return Conditioning(torch.stack(rows), null, guidance_shares=self._guidance_shares())
+        return Conditioning(torch.stack(rows), null, guidance_shares=self._guidance_shares(), control=self.control)
 
     def _guidance_shares(self) -> torch.Tensor | None:
         """Return how much guidance every view has: all at the horizon, at the poles as ``--pole_guidance`` says."""
@@ -144,7 +154,8 @@ class PanoramaModel(BaseModel):
     def latents(self) -> Tensors:
         """Return ``views`` ``[N, C, h, h]`` and ``canvas`` ``[1, C, H, 2 H]``, their average."""
         views = self.last.x_t_1
-        return {"views": views.float().cpu(), "canvas": self.inverse_mapping(views).float().cpu()}
+        states = {"views": views, "canvas": self.inverse_mapping(views)}
+        return {name: state.float().cpu().contiguous() for name, state in states.items()}
 
     def _banded(self, sphere: torch.Tensor) -> Image.Image:
         """Return a picture of the rows that the cameras see all of; it says of itself which those are."""

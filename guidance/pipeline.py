@@ -181,10 +181,10 @@ class Pipeline:
         self._at_hand: object = None  # stands for the picture that was begun last
         if model is not None:
             self.model = model
-        for name, steps in plan.app.steps(plan.options).items():
-            source = plan.sources[name]
+        for source in plan.sources.values():
             source.weight_variant(runtime.variant, runtime.half)
-            check_schedule(source.config("scheduler"), steps, plan.options.timestep_spacing)
+        for name, steps in plan.app.steps(plan.options).items():
+            check_schedule(plan.sources[name].config("scheduler"), steps, plan.options.timestep_spacing)
 
     @functools.cached_property
     def model(self) -> Model:

@@ -28,6 +28,7 @@ LEFT_OUT = {  # option -> why it has no field
     "save_dir_now": "every picture has a folder of its own",
     "prompts_file": "would read a file of this machine",
     "weight_map": "would read a file of this machine",
+    **dict.fromkeys(("depth", "control_path", "control_scale"), "depth would be read from a file of this machine"),
     "model": "follows from the weights: the embedded ones where no path is given",
     "log_step": "the page shows previews",
     "animate_from": "makes no pictures",

@@ -1,6 +1,7 @@
 """Small pipelines with random weights, on disk in the layout of the Hub's folders."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -67,6 +68,19 @@ def make_stable_diffusion(
         saving=Saving(variant, dtype),
         prediction_type=prediction_type,
     )
+    return folder
+
+
+def make_controlnet(folder: Path, *, seed: int = 0, **config: Any) -> Path:
+    """Write a ControlNetModel that fits :func:`make_stable_diffusion`, and that counts. Returns `folder`."""
+    sizes = {name: size for name, size in SD_UNET_SIZES.items() if name not in ("sample_size", "up_block_types")}
+    sizes["conditioning_embedding_out_channels"] = (8, 8, 8, 8)
+    control = _random("controlnet", sizes | config, seed + 300)
+    generator = torch.Generator().manual_seed(seed)
+    for weight in control.parameters():
+        if not weight.any():  # as training begins: what it adds is 0
+            weight.data.normal_(std=0.1, generator=generator)
+    hub_layout.write_model(control, folder, Saving())
     return folder
 
 

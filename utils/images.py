@@ -77,6 +77,28 @@ def decode(path: Path, upright: bool = False) -> Image.Image:
         raise ValueError("a damaged picture: its pixels cannot be read") from error
 
 
+def decode_grey(path: Path) -> np.ndarray:
+    """Return the numbers of a grey picture ``[H, W]`` as they are stored, of 8, 16 or 32 bits.
+
+    Raises:
+        ValueError: as :func:`decode`, each message the end of a sentence about the file, or the picture has colours.
+    """
+    try:
+        picture_size(path)
+    except ValueError as error:
+        raise ValueError(f"is {error}") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as image:
+                values = np.asarray(image.convert("RGB") if image.mode in ("P", "1", "RGBA", "LA", "PA") else image)
+    except Exception as error:  # Pillow's decoders raise errors of many kinds
+        raise ValueError("is a damaged picture whose pixels cannot be read") from error
+    if values.ndim == 3 and (values != values[..., :1]).any():
+        raise ValueError("is in colour")
+    return values if values.ndim == 2 else values[..., 0]
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return an 8-bit RGB copy of a picture of any mode."""
     if image.mode.startswith("I"):

@@ -18,6 +18,7 @@ class Conditioning:
         low_res: pictures to enlarge, already at this stage's size ``[N, C, h, w]``; None in the first stage.
         noise_level: timestep of the noise in ``low_res``, told as class label; None in the first stage.
         guidance_shares: how much of the way from no guidance to the guidance scale each view has ``[N]``; None is all.
+        control: pictures for a ControlNet, at pixel size ``[N, 3, H, W]`` in [0, 1]; None where the network has none.
     """
 
     text: torch.Tensor
@@ -25,6 +26,7 @@ class Conditioning:
     low_res: torch.Tensor | None = None
     noise_level: int | None = None
     guidance_shares: torch.Tensor | None = None
+    control: torch.Tensor | None = None
 
     def guidance(self, scale: float, rows: slice) -> torch.Tensor | float:
         """Return the guidance scale of some views, a number or ``[n, 1, 1, 1]``."""
@@ -121,27 +123,34 @@ class Denoiser:
         inputs, text = xts, text.expand(len(xts), -1, -1)
         if conditioning.low_res is not None:
             inputs = torch.cat([inputs, conditioning.low_res[rows].to(inputs.dtype)], dim=1)
-        inputs, text = _repeat_last(inputs, padding), _repeat_last(text, padding)
-        guided = guidance_scale != 1.0
+        guided, dtype = guidance_scale != 1.0, self.unet.dtype
+        inputs, text = _rows_of_call(inputs, padding, guided), _repeat_last(text, padding)
         if guided:
-            inputs = torch.cat([inputs, inputs])
             text = torch.cat([conditioning.null_text.expand_as(text), text])
-        labels = None
+        told: dict[str, torch.Tensor] = {}
         if conditioning.noise_level is not None:
-            labels = torch.full((len(inputs),), conditioning.noise_level, device=self.device)
-        dtype = self.unet.dtype
+            told["class_labels"] = torch.full((len(inputs),), conditioning.noise_level, device=self.device)
+        if conditioning.control is not None:
+            control = _rows_of_call(conditioning.control[rows], padding, guided)
+            told["controlnet_cond"] = control.to(self.device, dtype)
         output = self.unet(
             inputs.to(dtype),
             torch.full((), timestep, device=self.device),
             encoder_hidden_states=text.to(self.device, dtype),
-            class_labels=labels,
             return_dict=False,
+            **told,
         )[0]
         output = output[:, : xts.shape[1]].to(xts.dtype)
         if not guided:
             return output[: len(xts)]
         null, prompted = (half[: len(xts)] for half in output.chunk(2))
         return null + conditioning.guidance(guidance_scale, rows) * (prompted - null)
+
+
+def _rows_of_call(rows: torch.Tensor, padding: int, guided: bool) -> torch.Tensor:
+    """Return what a call sees of rows that both halves of guidance share."""
+    rows = _repeat_last(rows, padding)
+    return torch.cat([rows, rows]) if guided else rows
 
 
 def _repeat_last(rows: torch.Tensor, count: int) -> torch.Tensor:

@@ -28,6 +28,7 @@ def load_network(network_class: Any, source: ModelSource, component: str, runtim
 
     Args:
         network_class: a model class of diffusers or transformers.
+        component: its subfolder, or ``ALONE`` where the source is nothing but this network.
 
     Raises:
         UserError: weight files are missing or damaged, or they do not hold just what the configuration describes.
@@ -60,7 +61,7 @@ def _check_report(report: Mapping[str, Collection[Any]], source: ModelSource, co
     for fault, names in faults.items():
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise source.unusable(f"{component} {fault} {min(names)}{more}")
+            raise source.unusable(f"{component or 'its file'} {fault} {min(names)}{more}")
 
 
 @contextlib.contextmanager

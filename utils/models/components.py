@@ -17,6 +17,7 @@ Config = dict[str, Any]
 CONFIG_NAMES = {"scheduler": "scheduler_config.json", "image_noising_scheduler": "scheduler_config.json",
                 "low_res_scheduler": "scheduler_config.json", "tokenizer": "tokenizer_config.json"}  # fmt: skip
 BESIDE = ("model_index.json", "words.json")  # files that lie beside the components' folders
+ALONE = ""  # the component of a model that is one network: its files lie in the model's folder itself
 NOISING = ("image_noising_scheduler", "low_res_scheduler")  # of the picture that a stage enlarges
 TRAINED_STEPS = 1000  # of a noising schedule: its noise levels are chosen from these
 
@@ -29,11 +30,14 @@ def check_components(folder: Path, components: Mapping[str, str]) -> None:
 
     Args:
         folder: in the Hub's layout; weights need not be there.
-        components: names of its subfolders -> their kinds, keys of ``PARTS``.
+        components: names of its subfolders, or :data:`ALONE` -> their kinds, keys of ``PARTS``.
 
     Raises:
         ValueError: why the model is incomplete or of another kind.
     """
+    if ALONE in components:
+        _check_alone(read_config(folder, ALONE), PARTS[components[ALONE]])
+        return
     index = read_json(folder / "model_index.json")
     configs = {name: read_config(folder, name) for name in sorted(components)}
     for name, config in configs.items():
@@ -63,16 +67,20 @@ def read_config(folder: Path, component: str) -> Config:
     Raises:
         ValueError: there is none, or it is no JSON object.
     """
-    return read_json(folder / component / config_name(component))
+    path = folder / component / config_name(component)
+    return read_json(path, path.name if component == ALONE else "")
 
 
-def read_json(path: Path) -> Config:
+def read_json(path: Path, label: str = "") -> Config:
     """Return the JSON object in a file of a model.
+
+    Args:
+        label: what messages call the file; by default its name, with its folder's where it is a component's.
 
     Raises:
         ValueError: there is none.
     """
-    label = path.name if path.name in BESIDE else f"{path.parent.name}/{path.name}"
+    label = label or (path.name if path.name in BESIDE else f"{path.parent.name}/{path.name}")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -82,6 +90,13 @@ def read_json(path: Path) -> Config:
     if not isinstance(value, dict):
         raise ValueError(f"{label} holds no JSON object")
     return value
+
+
+def _check_alone(config: Config, part: Part) -> None:
+    """Check a model that is one network."""
+    if config.get("_class_name") not in part.classes:
+        raise ValueError(f"by config.json, it is {config.get('_class_name')!r}, wanted is {part.classes[0]}")
+    _check_fields(config, part, "config.json")
 
 
 def _check_class(entry: Any, config: Config, name: str, part: Part) -> None:
@@ -108,8 +123,9 @@ def _check_fields(config: Config, part: Part, file: str) -> None:
 def _check_blocks(config: Config, file: str) -> None:
     """Check that the lists of a network of blocks belong together."""
     channels, groups = config["block_out_channels"], config["norm_num_groups"]
-    if not len(channels) == len(config["down_block_types"]) == len(config["up_block_types"]):
-        raise ValueError(f"{file}: down_block_types, up_block_types and block_out_channels differ in length")
+    lists = [name for name in ("down_block_types", "up_block_types") if name in config]
+    if any(len(config[name]) != len(channels) for name in lists):
+        raise ValueError(f"{file}: {', '.join(lists)} and block_out_channels differ in length")
     if any(number % groups for number in channels):
         raise ValueError(f"{file}: norm_num_groups {groups} does not divide all of block_out_channels {channels}")
 

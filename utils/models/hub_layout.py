@@ -107,12 +107,14 @@ class Saving:
 
 
 def build_model(kind: str, config: Config) -> Any:
-    """A network with random weights, in eval mode. `kind` is "unet", "vae", "clip" or "t5"."""
+    """A network with random weights, in eval mode. `kind` is "unet", "vae", "controlnet", "clip" or "t5"."""
     import diffusers
     import transformers
 
-    if kind in ("unet", "vae"):
-        network = {"unet": diffusers.UNet2DConditionModel, "vae": diffusers.AutoencoderKL}[kind]
+    of_diffusers = {
+        "unet": diffusers.UNet2DConditionModel, "vae": diffusers.AutoencoderKL, "controlnet": diffusers.ControlNetModel,
+    }  # fmt: skip
+    if network := of_diffusers.get(kind):
         return network.from_config(config).eval()
     network, settings = {
         "clip": (transformers.CLIPTextModel, transformers.CLIPTextConfig),

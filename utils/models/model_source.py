@@ -14,7 +14,7 @@ from typing import Any
 
 from utils.errors import UserError
 from utils.files import is_file, is_folder, sha256
-from utils.models.components import CONFIG_NAMES, check_components, check_weights, read_config, read_json
+from utils.models.components import ALONE, CONFIG_NAMES, check_components, check_weights, read_config, read_json
 from utils.vocabulary import Vocabulary
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ class ModelSource:
     Attributes:
         name: the id or folder as the user wrote it.
         folder: where its configuration files lie; its weights too, after :meth:`fetch`.
-        components: subfolders that the run needs.
+        components: subfolders that the run needs; ``ALONE`` of a model that is one network.
         commit: of the Hub; None for a plain folder.
         files: relative paths of the files that the source offers, in its components' folders and beside them.
     """
@@ -86,9 +86,10 @@ class ModelSource:
             if not self._missing(variant):
                 self._check_weights(variant)
                 return variant
-        lacking = ", ".join(self._missing(wanted[0]))
+        lacking = ", ".join(filter(None, self._missing(wanted[0])))
         kind = f"{wanted[0]} safetensors" if wanted[0] else "safetensors"
-        raise UserError(f"{self.name} has no {kind} weights in {lacking}: {self._remedy(preferred)}")
+        place = f" in {lacking}" if lacking else ""
+        raise UserError(f"{self.name} has no {kind} weights{place}: {self._remedy(preferred)}")
 
     def fetch(self, variant: str | None) -> Path:
         """Bring the weights of the needed components into the local cache; return the folder.
@@ -111,7 +112,8 @@ class ModelSource:
     def _content_hash(self) -> str:
         total = hashlib.sha256()
         for name in sorted(self.files):
-            if name.split("/")[0] in self.components and name.endswith((".json", ".txt", ".model", ".safetensors")):
+            place = name.rpartition("/")[0]
+            if place in self.components and name.endswith((".json", ".txt", ".model", ".safetensors")):
                 total.update(f"{name}\0{sha256(self.folder / name)}\n".encode())
         return total.hexdigest()
 
@@ -155,7 +157,7 @@ def open_source(name: str, components: Mapping[str, str], revision: str | None, 
 
     Args:
         name: folder, or ``owner/repository`` of the Hub.
-        components: needed subfolders -> their kinds, keys of ``PARTS`` in :mod:`utils.models.parts`.
+        components: needed subfolders, or ``ALONE`` -> their kinds, keys of ``PARTS`` in :mod:`utils.models.parts`.
         revision: branch, tag or commit of the Hub.
         option: the option that gave ``name``, for messages.
 
@@ -176,7 +178,7 @@ def open_source(name: str, components: Mapping[str, str], revision: str | None, 
     else:
         raise UserError(f"--{option} {shown}: no such folder: give a model folder or a Hub id such as owner/name.")
     for component in components:
-        if not any(file.startswith(f"{component}/") for file in source.files):
+        if component != ALONE and not any(file.startswith(f"{component}/") for file in source.files):
             raise UserError(
                 f"--{option} {shown} has no {component}/ folder: give a complete model in the Hub's layout."
             )
@@ -195,7 +197,7 @@ def _shown(name: str) -> str:
 
 def _list_files(folder: Path, components: Iterable[str]) -> frozenset[str]:
     """List the files of a model in its folder and in its components', not deeper: the folder may be any on the disk."""
-    places = {"": folder, **{f"{name}/": folder / name for name in components}}
+    places = {"": folder, **{f"{name}/": folder / name for name in components if name != ALONE}}
     return frozenset(
         f"{prefix}{entry.name}"
         for prefix, place in places.items()

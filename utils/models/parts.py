@@ -102,6 +102,19 @@ PARTS = {
             "latents_std": NOTHING,
         },
     ),
+    "controlnet": Part(
+        ("ControlNetModel",),
+        fields={
+            "in_channels": SIZE, "block_out_channels": SIZES, "down_block_types": NAMES,
+            "layers_per_block": SIZE, "attention_head_dim": SIZE_OR_SIZES, "cross_attention_dim": SIZE,
+            "norm_num_groups": SIZE, "norm_eps": POSITIVE, "act_fn": NAME, "flip_sin_to_cos": FLAG,
+            "freq_shift": NUMBER, "conditioning_embedding_out_channels": SIZES,
+        },
+        optional={
+            "conditioning_channels": one_of(3), "class_embed_type": NOTHING, "num_class_embeds": NOTHING,
+            "addition_embed_type": NOTHING, "encoder_hid_dim": NOTHING, "global_pool_conditions": one_of(False),
+        },
+    ),
     "clip": Part(
         ("CLIPTextModel",),
         fields={
