@@ -173,17 +173,17 @@ class PanoramaModel(BaseModel):
             ``[3, panorama_height, 2 * panorama_height]`` in [0, 1], 0 where no camera looks.
         """
         height = self.options.panorama_height
-        directions = canvas_directions(height)
-        sums = torch.zeros(4, height, 2 * height, dtype=torch.float64)
+        directions = canvas_directions(height).reshape(-1, 3)
+        sums = torch.zeros(4, 2 * height**2, dtype=torch.float64)
         for camera, x_t in zip(self.mapper, x_ts.split(1), strict=True):
-            x, y, inside = camera.places(directions)
-            rows, columns = (torch.from_numpy(index) for index in np.nonzero(inside))
-            places = torch.from_numpy(np.stack([x[inside], y[inside]], axis=-1))
+            cells, x, y = camera.sees(directions)
+            places = torch.from_numpy(np.stack([x, y], axis=-1))
             decoded = to_unit_range(self.latent_model.decode(x_t)).double().cpu()
             seen = F.grid_sample(decoded, places[None, None], padding_mode="border", align_corners=False)[0, :, 0]
             weights = (torch.cos(torch.pi / 2 * places) ** 2).prod(dim=-1).clamp(min=1e-4) ** SHARPEN
-            sums[:, rows, columns] += torch.cat([seen * weights, weights[None]])
-        return sums[:3] / sums[3:].clamp(min=torch.finfo(sums.dtype).tiny)
+            sums[:, torch.from_numpy(cells)] += torch.cat([seen * weights, weights[None]])
+        blended = sums[:3] / sums[3:].clamp(min=torch.finfo(sums.dtype).tiny)
+        return blended.reshape(3, height, 2 * height)
 
 
 def _picture(pixels: np.ndarray) -> Image.Image:

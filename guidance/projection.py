@@ -50,12 +50,12 @@ class Entries:
         Apple's GPUs know no sparse matrices: theirs stay in main memory.
         """
         place = torch.device("cpu") if device.type == "mps" else device
-        places = torch.from_numpy(np.stack([self.rows, self.columns]))
-        shares = torch.from_numpy(self.shares)
+        order = np.argsort(self.rows * sources + self.columns, kind="stable")  # they come in sorted runs
+        starts = np.concatenate([[0], np.cumsum(np.bincount(self.rows, minlength=targets))])
+        crow, columns, shares = map(torch.from_numpy, (starts, self.columns[order], self.shares[order]))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse")  # "support is in beta"
-            matrix = torch.sparse_coo_tensor(places, shares, (targets, sources), check_invariants=False)
-            return matrix.coalesce().to_sparse_csr().to(place, mean_dtype(place))
+            return torch.sparse_csr_tensor(crow, columns, shares, (targets, sources)).to(place, mean_dtype(place))
 
 
 def apply(table: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -145,9 +145,8 @@ def _averaging(cameras: Sequence[Camera], size: int, height: int, weights: np.nd
     directions = canvas_directions(height).reshape(-1, 3)
     parts, flat = [], np.maximum(weights.ravel(), FLOOR * weights.max())
     for number, camera in enumerate(cameras):
-        x, y, inside = camera.places(directions)
-        (cells,) = np.nonzero(inside)
-        pixels, shares = _view_neighbours(x[cells], y[cells], size)
+        cells, x, y = camera.sees(directions)
+        pixels, shares = _view_neighbours(x, y, size)
         counted = shares * (flat[pixels] * shares).sum(axis=-1, keepdims=True)
         parts.append(_entries(cells, pixels + number * size**2, counted))
     return Entries.join(parts)
@@ -191,9 +190,8 @@ def _noise(cameras: Sequence[Camera], size: int) -> tuple[Entries, int]:
     roots = np.sqrt(np.hypot(directions[:, 0], directions[:, 2]))
     parts = []
     for number, camera in enumerate(cameras):
-        x, y, inside = camera.places(directions)
-        (cells,) = np.nonzero(inside)
-        right, down = (np.minimum(((place[cells] + 1) / 2 * size).astype(np.int64), size - 1) for place in (x, y))
+        cells, x, y = camera.sees(directions)
+        right, down = (np.minimum(((place + 1) / 2 * size).astype(np.int64), size - 1) for place in (x, y))
         parts.append(Entries(number * size**2 + down * size + right, cells, roots[cells]))
     entries, pixels = Entries.join(parts), len(cameras) * size**2
     norms = np.sqrt(np.bincount(entries.rows, weights=entries.shares**2, minlength=pixels))

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from utils.errors import UserError
 from utils.files import is_file
 from utils.sphere import Camera, canvas_directions
@@ -75,12 +77,9 @@ def _camera(name: str, number: int, row: Any) -> Camera:
 
 def unseen_share(cameras: list[Camera], height: int) -> float:
     """Return the share of the sphere that no camera sees, measured at the cells of a canvas of so many rows."""
-    import numpy as np
-
-    directions = canvas_directions(height)
-    seen = np.any([camera.places(directions)[2] for camera in cameras], axis=0)
-    area = np.hypot(directions[..., 0], directions[..., 2])
-    return float(area[~seen].sum() / area.sum())
+    directions = canvas_directions(height).reshape(-1, 3)
+    area = np.hypot(directions[:, 0], directions[:, 2])
+    return float(area[~_seen(cameras, directions)].sum() / area.sum())
 
 
 def band_rows(cameras: list[Camera], height: int) -> tuple[int, int]:
@@ -89,12 +88,19 @@ def band_rows(cameras: list[Camera], height: int) -> tuple[int, int]:
     Raises:
         ValueError: they do not see all around.
     """
-    import numpy as np
-
-    directions = canvas_directions(height)
-    whole = np.any([camera.places(directions)[2] for camera in cameras], axis=0).all(axis=1)
+    seen = _seen(cameras, canvas_directions(height).reshape(-1, 3))
+    whole = np.all(seen.reshape(height, 2 * height), axis=1)
     if not whole[(height - 1) // 2 : height // 2 + 1].all():
         raise ValueError("the cameras do not see all around")
     gaps = np.flatnonzero(~whole)
     above, below = gaps[gaps < height // 2], gaps[gaps >= height // 2]
     return (int(above.max()) + 1 if len(above) else 0), (int(below.min()) if len(below) else height)
+
+
+def _seen(cameras: list[Camera], directions: np.ndarray) -> np.ndarray:
+    """Return which of unit directions ``[K, 3]`` some camera sees."""
+    seen = np.zeros(len(directions), dtype=bool)
+    for camera in cameras:
+        (left,) = np.nonzero(~seen)
+        seen[left[camera.sees(directions[left])[0]]] = True
+    return seen

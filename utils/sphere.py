@@ -54,6 +54,13 @@ class Camera:
         x, y = right / depth, -up / depth
         return x, y, in_front & (np.abs(x) <= 1) & (np.abs(y) <= 1)
 
+    def sees(self, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return which of unit directions ``[K, 3]`` lie in its picture, as indices, and x and y of these."""
+        corner = 1 / np.sqrt(1 + 2 * self.tangent**2)  # nothing farther off its axis does
+        (near,) = np.nonzero(directions @ self.rotation[:, 2] > corner - 1e-9)
+        x, y, inside = self.places(directions[near])
+        return near[inside], x[inside], y[inside]
+
 
 @dataclass(frozen=True)
 class Band:
