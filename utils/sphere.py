@@ -136,7 +136,12 @@ def _cell(columns: np.ndarray, rows: np.ndarray, height: int) -> np.ndarray:
 
 def look(panorama: np.ndarray, camera: Camera, size: int) -> np.ndarray:
     """Return what a camera sees of an equirectangular picture ``[H, 2 H, C]``: float64 ``[size, size, C]``."""
+    return look_along(panorama, camera.directions(size))
+
+
+def look_along(panorama: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Return an equirectangular picture ``[H, 2 H, C]`` in unit directions ``[..., 3]``: float64 ``[..., C]``."""
     height = len(panorama)
-    indices, shares = canvas_neighbours(*canvas_places(camera.directions(size), height), height)
+    indices, shares = canvas_neighbours(*canvas_places(directions, height), height)
     cells = panorama.reshape(height * 2 * height, -1)
-    return np.einsum("ijkc,ijk->ijc", cells[indices].astype(np.float64), shares)
+    return np.einsum("...kc,...k->...c", cells[indices].astype(np.float64), shares)
