@@ -215,10 +215,9 @@ class PanoramaApp(App):
             )
         return found
 
-    def list_files(self, options: SharedOptions, request: PictureRequest, suffix: str) -> list[FileEntry]:
+    def list_files(self, options: PanoramaOptions, request: PictureRequest, suffix: str) -> list[FileEntry]:
         from utils.cameras import CUBE, NOVEL
 
-        assert isinstance(options, PanoramaOptions)
         level = request.prompts[:: len(BANDS)]
         stem = file_stem("-".join(level)) + suffix
         cameras = [camera for camera in NOVEL if options.view_set != "ring" or camera.pitch == 0]
@@ -228,7 +227,7 @@ class PanoramaApp(App):
             for index, camera in enumerate(cameras)
         ]  # fmt: skip
         faces: list[FileEntry] = [{"file": f"{stem}_{face}.png", "role": "cube"} for face in CUBE if options.cube]
-        return [{"file": f"{stem}.png", "role": "sphere", "prompt": level[0]}, *views, *faces]
+        return [{"file": f"{stem}.png", "role": "sphere", "prompt": " / ".join(level)}, *views, *faces]
 
     def naming_rule(self, prompts_file: Path | None) -> "NamingRule":
         from utils.scoring.naming import StripNaming

@@ -41,7 +41,8 @@ class Browser:
     def __init__(self, programs: tuple[str, str], profile: Path):
         options = webdriver.ChromeOptions()
         options.binary_location, driver = programs
-        for switch in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--no-first-run",
+        for switch in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--use-angle=swiftshader",
+                       "--enable-unsafe-swiftshader", "--no-first-run",
                        "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
                        f"--host-resolver-rules={ONLY_HERE}", f"--user-data-dir={profile}"):  # fmt: skip
             options.add_argument(switch)

@@ -14,11 +14,14 @@ from utils.images import save_png, side_by_side
 from utils.prompts import PictureRequest
 from utils.run.run_folder import RunFolder
 from utils.run.run_record import PictureEntry
+from utils.sphere import Band
 
 SIDE = 64
 VIEWS = ("identity", "rotate_cw")
 PAIRS = (("a red house", "a fish"), ("a tall tree", "a spoon"), ("the moon", "a coin"))
 STRIPS = ("a green valley", "a harbour at night")
+LAKES = ("a lake", "a market square")
+WHERE = ("", ", looking up", ", straight up", ", looking down", ", straight down")
 CLIP = {"model": "tiny", "sha256": "0", "weights": "w.safetensors"}
 TURNS = {"rotate_cw": Image.Transpose.ROTATE_270, "rotate_180": Image.Transpose.ROTATE_180}
 
@@ -67,6 +70,31 @@ def wide(path: Path, prompts: Sequence[str] = STRIPS, seeds: Sequence[int] = (1,
     return path
 
 
+def spheres(path: Path, prompts: Sequence[str] = LAKES, view_set: str = "16") -> Path:
+    """A folder of spheres: red ahead, green to the right, blue behind, yellow to the left; white above, black below."""
+    options = {"app": "panorama", "panorama_height": 128, "view_set": view_set, "cube": False, "sync": "x0"}
+    requests = [PictureRequest(tuple(f"{prompt}{where}" for where in WHERE)) for prompt in prompts]
+    folder, pictures = _entered(path, "panorama", options, requests, (1,))
+    band = Band(36, 92, 128) if view_set == "ring" else Band(0, 128, 128)
+    for picture in pictures:
+        for entry in picture["files"]:
+            one = compass(band) if entry["role"] == "sphere" else drawn(entry["view"])
+            save_png(path / entry["file"], one)
+        folder.record(picture, status="done", seconds=5.0)
+    return path
+
+
+def compass(band: Band) -> Image.Image:
+    """A sphere whose quarters have a colour each, white straight up and black straight down."""
+    unrolled, side = Image.new("RGB", (2 * band.height, band.height)), band.height // 2
+    draw = ImageDraw.Draw(unrolled)
+    for number, colour in enumerate(("blue", "yellow", "red", "lime", "blue")):
+        draw.rectangle((number * side - side // 2, 0, (number + 1) * side - side // 2 - 1, band.height), fill=colour)
+    for top, colour in ((0, "white"), (7 * band.height // 8, "black")):
+        draw.rectangle((0, top, 2 * band.height, top + band.height // 8), fill=colour)
+    return unrolled.crop((0, band.first, 2 * band.height, band.end))
+
+
 def _entered(
     path: Path, app: str, options: Mapping[str, Any], requests: Sequence[PictureRequest], seeds: Sequence[int]
 ) -> tuple[RunFolder, list[PictureEntry]]:
@@ -89,7 +117,7 @@ def score(path: Path, figures: Sequence[float] | None = None, **more: Any) -> Pa
             for entry in own
         ]  # fmt: skip
         skipped += [{"file": entry["file"], "reason": "by design"} for entry in picture["files"] if entry not in own]
-        if len(picture["prompts"]) > 1:
+        if any(entry["role"] == "view" for entry in own):
             pairs.append({"name": picture["name"], "files": [entry["file"] for entry in own],
                           "prompts": picture["prompts"], "alignment": figure, "concealment": 0.9})  # fmt: skip
     mean = sum(row["score"] for row in rows) / len(rows)

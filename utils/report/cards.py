@@ -14,6 +14,7 @@ from utils.report.embed import (
     FRAMES,
     PART,
     THUMB,
+    THUMB_SPHERE,
     THUMB_WIDE,
     Embedded,
     film,
@@ -26,6 +27,7 @@ from utils.scoring.seams import seam_figure
 
 if TYPE_CHECKING:
     from utils.animation.views import Seen, Turning
+    from utils.sphere import Band
 
 WIDE = 2.5  # width by height from which on a picture is a strip, which scrolls
 AGREES = 16  # of 255: by how much a view's file may differ from the picture that turns, in the mean
@@ -41,7 +43,7 @@ class Look:
         label: its prompt, or what else it is.
         view: name of the view, if it is one.
         file: name, "" of what has no file of its own.
-        picture: what is seen; ``kind`` is ``picture``, ``strip`` or ``film`` (with controls: ``video``).
+        picture: what is seen; ``kind`` is ``picture``, ``strip``, ``sphere`` or ``film`` (with controls: ``video``).
     """
 
     label: str
@@ -70,7 +72,7 @@ class Card:
         key: its id in the page.
         shown: prompts, seed and scores.
         seam: how much steps stand out where windows meet, 1 is not at all; None where that is not known.
-        thumb: what is seen at first; ``wide``: it is a strip.
+        thumb: what is seen at first; ``wide``: it is a strip; ``band``: what it shows of a sphere, if it shows one.
         turns: frames that lead to its views, one row each; ``poses``: how many rows.
         looks: the first of them is at rest, the following ``poses`` are its views.
     """
@@ -85,11 +87,20 @@ class Card:
     turns: Embedded | None = None
     poses: int = 0
     frames: int = FRAMES
+    band: "Band | None" = None
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """What a reader is told that it shows: of a sphere what is level, not what every view was told."""
+        level = (
+            next((file.prompt for file in self.shown.files if file.path == self.shown.main), "") if self.band else ""
+        )
+        return (level,) if level else self.shown.prompts
 
     @property
     def title(self) -> str:
         """What a reader who does not see it is told."""
-        prompts = "; turned: ".join(self.shown.prompts)
+        prompts = "; turned: ".join(self.prompts)
         return prompts if self.shown.seed is None else f"{prompts} (seed {self.shown.seed})"
 
 
@@ -141,10 +152,10 @@ class CardMaker:
             views = self._views(turning, shown)
             looks, thumb, turns = [*views, *films], thumbnail(turning.picture, THUMB, THUMB), frames(turning)
             return Card(key, shown, None, thumb, False, looks, self._parts(shown, looks), turns, len(views) - 1)
-        wide = main.width > WIDE * main.height
-        looks = [self._large(shown, main, "strip" if wide else "picture"), *films]
-        thumb = thumbnail(main, *THUMB_WIDE) if wide else thumbnail(main, THUMB, THUMB)
-        return Card(key, shown, self._seam(main), thumb, wide, looks, self._parts(shown, looks))
+        wide, band = main.width > WIDE * main.height, self._band(main)
+        looks = [self._large(shown, main, "sphere" if band else "strip" if wide else "picture"), *films]
+        thumb = thumbnail(main, *_box(wide, band is not None))
+        return Card(key, shown, self._seam(main), thumb, wide, looks, self._parts(shown, looks), band=band)
 
     # ------------------------------------------------------------------------------ what turns
 
@@ -227,6 +238,19 @@ class CardMaker:
             return None
         figure = seam_figure([np.asarray(strip)], columns) if columns else None
         return figure if figure is not None and np.isfinite(figure) else None
+
+    def _band(self, picture: Image.Image) -> "Band | None":
+        """Return what a picture shows of a sphere, if the app knows that it does."""
+        record = self.contents.record
+        try:
+            return None if record is None else self.app.sphere(record, picture.size)
+        except Exception:  # a damaged record must not stop the page
+            return None
+
+
+def _box(wide: bool, sphere: bool) -> tuple[int, int]:
+    """Return the width and height that a small picture has at most."""
+    return THUMB_WIDE if wide else THUMB_SPHERE if sphere else (THUMB, THUMB)
 
 
 def _large_files(picture: Shown) -> list[ShownFile]:

@@ -15,6 +15,7 @@ from utils.scoring.eval_plan import COMMON_ROLES, NamingRule, ScorePlan, list_fi
 
 if TYPE_CHECKING:
     from utils.animation.views import Turning
+    from utils.sphere import Band
 
 
 class ReportedApp(Protocol):
@@ -37,6 +38,10 @@ class ReportedApp(Protocol):
 
     def seam_columns(self, record: RunRecord, size: tuple[int, int]) -> list[int]:
         """Return the columns of a main file of this size where windows begin or end; none where that is unknown."""
+        ...
+
+    def sphere(self, record: RunRecord, size: tuple[int, int]) -> "Band | None":
+        """Return what a main file of this size shows of a sphere; None where it is flat or that is unknown."""
         ...
 
 

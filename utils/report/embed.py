@@ -12,6 +12,7 @@ from utils.animation.movie import ease
 from utils.animation.views import Turning
 
 THUMB, THUMB_WIDE = 384, (1536, 224)  # pixels at most: the sides of a picture, width and height of a strip
+THUMB_SPHERE = (1024, 512)
 PART = 128
 FRAME, FRAMES = 256, 19  # side of a frame in pixels, and how many lead from rest to a view
 WIDEST = 16383  # of WebP

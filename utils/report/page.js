@@ -87,6 +87,7 @@ const dialog = one("#large");
 const cards = () => all(".card").filter((card) => card.offsetParent !== null);
 let shown = null; // the card that is open
 let turner = null, look = 0;
+let globe = null; // the viewer of the sphere that is open
 
 function open(card) {
   shown = card;
@@ -102,6 +103,23 @@ function open(card) {
   all(".scroll", stage).forEach(drag);
   if (!dialog.open) dialog.showModal();
   stage.focus();
+  lookInto(one(".globe", stage));
+}
+
+/** Shows the sphere that is open in the viewer, or unrolled where that does not work here; before, leaves the last one. */
+function lookInto(place) {
+  globe?.destroy();
+  globe = null;
+  if (!place) return;
+  const flat = place.nextElementSibling;
+  const viewer = globe = lookAround(place, flat.src, () => {
+    if (globe !== viewer) return;
+    globe = null;
+    place.hidden = true;
+    flat.hidden = false;
+    one(".hint", dialog).textContent = "This browser shows no 3-D graphics, so the sphere is unrolled here.";
+  });
+  place.focus();
 }
 
 /** Shows a look; from one view to another the picture turns. */
@@ -133,6 +151,7 @@ function reveal(places, seen) {
     if (video && index === seen) video.play().catch(() => {});
     else if (video) video.pause();
   });
+  if (one(".globe", places[seen])) globe?.resize(); // the window may have changed while it was hidden
 }
 
 function step(by) {
@@ -162,15 +181,16 @@ function drag(strip) {
 
 dialog.addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey) return;
-  const along = event.target.closest(".scroll"); // a strip that has the focus takes the arrows itself
-  if (event.key === "ArrowRight" && !along) step(1);
-  else if (event.key === "ArrowLeft" && !along) step(-1);
+  const along = event.target.closest(".scroll, .globe"); // a strip or sphere that has the focus takes the arrows itself
+  if (event.key === "PageDown" || (event.key === "ArrowRight" && !along)) step(1);
+  else if (event.key === "PageUp" || (event.key === "ArrowLeft" && !along)) step(-1);
   else if (/^[1-9]$/.test(event.key)) show(Number(event.key) - 1);
   else if (event.key === " " && turner && !event.target.closest("button")) show((look + 1) % (turner.poses + 1));
   else return;
   event.preventDefault();
 });
 dialog.addEventListener("close", () => {
+  lookInto(null);
   one(".content", dialog).replaceChildren();
   if (shown) one(".open", shown).focus();
   shown = turner = null;
@@ -215,8 +235,8 @@ function arrange() {
 if (controls) {
   const scores = items.map((item) => number(item.dataset.score)).filter(Number.isFinite), least = one("#least");
   if (least) {
-    least.min = Math.min(...scores);
-    least.max = Math.max(...scores);
+    least.min = Math.floor(Math.min(...scores) * 1e6) / 1e6; // digits that a browser keeps: none is left out at first
+    least.max = Math.ceil(Math.max(...scores) * 1e6) / 1e6;
     least.value = least.min;
   }
   controls.addEventListener("input", arrange);

@@ -16,6 +16,7 @@ from utils.files import write_atomic
 from utils.report.cards import Card, CardMaker
 from utils.report.contents import ReportedApp, read_contents
 from utils.report.plot import axis_of, rows_of
+from utils.report.viewer import viewer_script, viewer_style
 from utils.run.run_record import RunRecord
 from utils.scoring.clip_score import FULL_LIMIT, HALF_LIMIT
 from utils.scoring.compare import Compared, compare
@@ -48,6 +49,7 @@ def write_report(folder: Path, app: ReportedApp, prompts_file: Path | None = Non
     axis = axis_of([*limits, *(card.shown.score or 0.0 for row in rows for card in row.cards)]) if rows else None
     page = render(
         "report.html",
+        any(card.band for card in cards),
         title=folder.resolve().name,
         contents=contents,
         cards=cards,
@@ -109,6 +111,7 @@ def write_comparison(folders: Sequence[Path], apps: Sequence[ReportedApp]) -> Pa
     ends = [row.score + sign * row.error for row in compared if row.error == row.error for sign in (-1, 1)]
     page = render(
         "comparison.html",
+        any(card.band for line in lines for card in line.cards if card is not None),
         title=" / ".join(names),
         sides=sides,
         lines=lines,
@@ -132,8 +135,8 @@ def _short_names(folders: Sequence[Path]) -> list[str]:
 
 def _lines(cards: Sequence[Sequence[Card]]) -> list[Line]:
     """Return what all folders have, in the order of the first one."""
-    by_key = [{(card.shown.prompts, card.shown.seed): card for card in reversed(some)} for some in cards]
-    common = [key for key in dict.fromkeys((card.shown.prompts, card.shown.seed) for card in cards[0])
+    by_key = [{(card.prompts, card.shown.seed): card for card in reversed(some)} for some in cards]
+    common = [key for key in dict.fromkeys((card.prompts, card.shown.seed) for card in cards[0])
               if all(key in some for some in by_key)]  # fmt: skip
     return [Line(*key, [some[key] for some in by_key]) for key in common]
 
@@ -178,14 +181,25 @@ def environment() -> Environment:
     return made
 
 
-def render(template: str, **values: Any) -> str:
-    """Fill in a template, with the style and the script that all pages share, which nothing else may run beside."""
+def render(template: str, spheres: bool, **values: Any) -> str:
+    """Fill in a template, with the style and the script that all pages share, which nothing else may run beside.
+
+    Args:
+        template: name of its file.
+        spheres: there are some to look around in, so that the page holds their viewer.
+        values: what else the template needs.
+    """
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    styles, scripts = ([viewer_style()], [viewer_script()]) if spheres else ([], [])
+    allowed = {"style": [*styles, style], "script": [*scripts, script]}
     return (
         environment()
         .get_template(template)
         .render(
-            style=Markup(style), script=Markup(script), style_hash=_hash(style), script_hash=_hash(script), **values
+            spheres=spheres,
+            embedded={kind: [Markup(text) for text in texts] for kind, texts in allowed.items()},
+            hashes={kind: " ".join(f"'{_hash(text)}'" for text in texts) for kind, texts in allowed.items()},
+            **values,
         )
     )
 

@@ -66,6 +66,6 @@ def rows_of(cards: Sequence[Card]) -> list[Row]:
     groups: dict[tuple[str, ...], list[Card]] = {}
     for card in cards:
         if card.shown.score is not None:
-            groups.setdefault(card.shown.prompts, []).append(card)
+            groups.setdefault(card.prompts, []).append(card)
     rows = [Row(prompts, some, mean(card.shown.score for card in some) or 0.0) for prompts, some in groups.items()]
     return sorted(rows, key=lambda row: -row.mean)
