@@ -377,6 +377,29 @@ def test_a_few_steps_lower_the_judges_loss_and_a_finished_one_is_taken_as_it_is(
     assert (judge.classify(again, pictures) == judge.classify(network, pictures)).all()
 
 
+def test_a_steady_judge_takes_the_mean_of_what_it_sees_from_five_places() -> None:
+    row = 32  # lit by none but the look that is moved up: two rows above it, the picture changes
+    picture = torch.zeros(1, 3, judge.SIZE, judge.SIZE)
+    picture[:, :, row + 1 :] = 9
+
+    class Row(torch.nn.Module):
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            return torch.stack([pictures[:, 0, row, 5], -pictures[:, 0, row, 5]], 1)
+
+    low = torch.tensor([[0.5, 0.5]])
+    high = torch.tensor([[9.0, -9.0]]).softmax(1)
+    assert torch.allclose(judge.Steady(Row())(picture), 0.8 * low + 0.2 * high)
+
+
+def test_halfway_between_two_judges_are_the_means_of_their_weights_and_both_stay() -> None:
+    torch.manual_seed(0)
+    one, other = judge.make_network(3), judge.make_network(3)
+    before = [next(network.parameters()).clone() for network in (one, other)]
+    middle = next(judge.halfway(one, other).parameters())
+    assert torch.allclose(middle, (before[0] + before[1]) / 2, atol=1e-6)
+    assert all(torch.equal(next(net.parameters()), was) for net, was in zip((one, other), before, strict=True))
+
+
 def test_a_judge_goes_on_with_another(invented_glyphs: judge.Glyphs, tmp_path: Path) -> None:
     make_draw = lambda: judge.letter_drawer(invented_glyphs)  # noqa: E731
     first, _ = judge.train("first", make_draw, 26, tmp_path, steps=1, batch_size=8)

@@ -7,6 +7,7 @@ at first use and kept as checkpoints.
 """
 
 import argparse
+import copy
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from training.common import LossFunction, Trainer
 from training.drawing import letters, scenes, unreadable
 from training.measure import by_eye
 
-SIZE = 64
+SIZE, SHIFT = 64, 2
 SEED, TEST_SEED = 52_711, 52_712
 FIRST_STRIP, FIRST_TEST_STRIP = 400_000, 450_000
 STRIPS, TEST_STRIPS = 10, 4  # of every scene
@@ -193,6 +194,32 @@ def make_network(classes: int) -> nn.Sequential:
     return nn.Sequential(*features, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.2), nn.Linear(640, classes))
 
 
+class Steady(nn.Module):
+    """A classifier that looks five times, moved by ``SHIFT`` pixels to each side, and takes the mean of it."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Return probabilities ``[N, classes]`` of pictures ``[N, 3, SIZE, SIZE]``."""
+        padded = F.pad(pictures, (SHIFT,) * 4, mode="replicate")
+        corners = [(SHIFT, SHIFT), (0, SHIFT), (2 * SHIFT, SHIFT), (SHIFT, 0), (SHIFT, 2 * SHIFT)]
+        looks = [padded[:, :, top : top + SIZE, left : left + SIZE] for top, left in corners]
+        return torch.stack([self.network(look).softmax(1) for look in looks]).mean(0)
+
+
+@torch.no_grad()
+def halfway(before: nn.Module, after: nn.Module) -> nn.Module:
+    """Return a network with the mean weights of two, one trained on from the other: it forgets less of the first."""
+    network = copy.deepcopy(after)
+    other = before.state_dict()
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(other[name], 0.5)
+    return network
+
+
 def train(
     name: str,
     make_draw: Callable[[], Draw],
@@ -284,8 +311,9 @@ def letter_judge(checkpoint_dir: Path, steps: int = STEPS["letters"], view_steps
     known, unseen = split_faces(letters.load_glyphs(checkpoint_dir / "glyphs.npz"))
     classes = (*letters.LETTERS, NONE)
     drawn, _ = train("letters-or-none", lambda: letter_or_none_drawer(known), len(classes), checkpoint_dir, steps)
-    network, _ = train("letters-in-views", lambda: letter_lessons(known), len(classes), checkpoint_dir, view_steps,
+    learned, _ = train("letters-in-views", lambda: letter_lessons(known), len(classes), checkpoint_dir, view_steps,
                        VIEW_BATCH, VIEW_LEARNING_RATE, start=drawn)  # fmt: skip
+    network = Steady(halfway(drawn, learned))
     held_out, none_held_out = (accuracy(network, make(unseen), 1560) for make in (letter_drawer, none_drawer))
     return Judge(network, classes, held_out, none_held_out)
 
