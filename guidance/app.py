@@ -57,6 +57,10 @@ class Model(Protocol):
         """Return the float32 tensors that ``--save_latents`` keeps of the picture made last."""
         ...
 
+    def figures(self) -> dict[str, float]:
+        """Return what :meth:`render` measured of the picture rendered last, by name; ``run.json`` keeps it."""
+        ...
+
 
 class App(ABC):
     """One kind of picture.

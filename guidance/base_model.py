@@ -187,6 +187,10 @@ class BaseModel(ABC):
         """Return one RGB picture of what x0 looks like at this step: the canvas, if it is one of pixels."""
         return to_pil(to_unit_range(state.z0s[0]))
 
+    def figures(self) -> dict[str, float]:
+        """Return what ``render`` measured of the picture rendered last, by name: nothing by default."""
+        return {}
+
     # ------------------------------------------------------------------------------ one step
 
     def compute_noise_preds(self, xts: torch.Tensor, timestep: torch.Tensor | int) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """360-degree panoramas: an equirectangular canvas of latents, seen by cameras at the centre of the sphere."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from utils.images import XMP, to_pil, to_unit_range
 from utils.models.model_source import ModelSource
 from utils.models.runtime import Runtime
 from utils.prompts import FileEntry, PictureRequest
-from utils.sphere import Band, canvas_directions, look
+from utils.scoring.sphere_figures import spread
+from utils.sphere import Band, Camera, canvas_directions, look, look_along
 
 SHARPEN = 4  # power of the weights in the finished picture: overlaps belong mostly to one view, which keeps them sharp
 
@@ -133,7 +135,8 @@ class PanoramaModel(BaseModel):
 
     def render(self, state: StepState, files: Sequence[FileEntry]) -> dict[str, Image.Image | bytes]:
         """Return the sphere, the pictures at novel cameras, and the faces of a cube, by file name."""
-        sphere = self.decode(state.x_t_1)
+        blend = self._blend(state.x_t_1)
+        sphere, self.measured = blend.sphere(), {"spread": blend.spread(), "coverage": self.band.share}
         side, pixels = self.size * self.scale, sphere.permute(1, 2, 0).numpy()
         made: dict[str, Image.Image | bytes] = {}
         faces = iter(CUBE.values())
@@ -163,8 +166,14 @@ class PanoramaModel(BaseModel):
         picture.info[XMP] = sphere_xmp(self.band)
         return picture
 
+    def figures(self) -> dict[str, float]:
+        """Return ``spread``, by how much the decoded views differ from what their cameras see of the finished sphere,
+        the mean absolute difference in [0, 1], and ``coverage``, the share of a whole sphere that the picture shows.
+        """
+        return self.measured
+
     def decode(self, x_ts: torch.Tensor) -> torch.Tensor:
-        """Decode the views one by one and blend them on the sphere, clamped before.
+        """Decode the views one by one and blend them on the sphere.
 
         Args:
             x_ts: latents ``[N, C, h, h]``.
@@ -172,18 +181,55 @@ class PanoramaModel(BaseModel):
         Returns:
             ``[3, panorama_height, 2 * panorama_height]`` in [0, 1], 0 where no camera looks.
         """
-        height = self.options.panorama_height
-        directions = canvas_directions(height).reshape(-1, 3)
-        sums = torch.zeros(4, 2 * height**2, dtype=torch.float64)
+        return self._blend(x_ts).sphere()
+
+    def _blend(self, x_ts: torch.Tensor) -> "Blend":
+        blend = Blend(self.options.panorama_height, len(self.mapper))
         for camera, x_t in zip(self.mapper, x_ts.split(1), strict=True):
-            cells, x, y = camera.sees(directions)
-            places = torch.from_numpy(np.stack([x, y], axis=-1))
-            decoded = to_unit_range(self.latent_model.decode(x_t)).double().cpu()
-            seen = F.grid_sample(decoded, places[None, None], padding_mode="border", align_corners=False)[0, :, 0]
-            weights = (torch.cos(torch.pi / 2 * places) ** 2).prod(dim=-1).clamp(min=1e-4) ** SHARPEN
-            sums[:, torch.from_numpy(cells)] += torch.cat([seen * weights, weights[None]])
-        blended = sums[:3] / sums[3:].clamp(min=torch.finfo(sums.dtype).tiny)
-        return blended.reshape(3, height, 2 * height)
+            blend.add(camera, to_unit_range(self.latent_model.decode(x_t)).double().cpu())
+        return blend
+
+
+class Blend:
+    """Decoded views, blended on a sphere one after the other; of all of them together as much is kept as of one.
+
+    Args:
+        height: of the sphere in pixels.
+        views: how many there will be.
+    """
+
+    def __init__(self, height: int, views: int):
+        self.directions = canvas_directions(height)
+        self.sums = torch.zeros(4, height, 2 * height, dtype=torch.float64)
+        self.stride = next(odd for odd in itertools.count(1, 2) if odd**2 >= views)  # odd: all of a decoder's grid
+        self.kept: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def add(self, camera: Camera, decoded: torch.Tensor) -> None:
+        """Add a view ``[1, 3, side, side]``, in [0, 1] before it is blended."""
+        x, y, inside = camera.places(self.directions)
+        rows, columns = (torch.from_numpy(index) for index in np.nonzero(inside))
+        places = torch.from_numpy(np.stack([x[inside], y[inside]], axis=-1))
+        seen = F.grid_sample(decoded, places[None, None], padding_mode="border", align_corners=False)[0, :, 0]
+        weights = (torch.cos(torch.pi / 2 * places) ** 2).prod(dim=-1).clamp(min=1e-4) ** SHARPEN
+        self.sums[:, rows, columns] += torch.cat([seen * weights, weights[None]])
+        few = slice(self.stride // 2, None, self.stride)
+        self.kept.append(
+            (camera.directions(decoded.shape[-1])[few, few], decoded[0, :, few, few].permute(1, 2, 0).numpy().copy())
+        )
+
+    def sphere(self) -> torch.Tensor:
+        """Return the mean of what was added ``[3, height, 2 * height]``, 0 where no camera looks."""
+        return self.sums[:3] / self.sums[3:].clamp(min=torch.finfo(self.sums.dtype).tiny)
+
+    def spread(self) -> float:
+        """Return by how much the views differ from what their cameras see of the sphere, where that is all covered."""
+        sphere = torch.cat([self.sphere(), (self.sums[3:] > 0).double()]).permute(1, 2, 0).numpy()
+        directions, views = (
+            np.concatenate([part.reshape(-1, 3) for part in parts]) for parts in zip(*self.kept, strict=True)
+        )
+        seen = look_along(sphere, directions)
+        covered = seen[:, 3] > 1 - 1e-9
+        return spread(views[covered], seen[covered, :3])
 
 
 def _picture(pixels: np.ndarray) -> Image.Image:

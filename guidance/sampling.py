@@ -35,4 +35,4 @@ def make_sample(pipeline: Pipeline, folder: RunFolder, picture: PictureEntry, se
         if options.log_step and state.step % options.log_step == 0:
             previews = folder.make_previews(picture, f"seed_{seed}" if options.keep_best else "")
             save_png(previews / f"stage_{state.stage}_step_{state.step:04d}.png", state.preview())
-    return Sample(seed, pipeline.products(state, picture["files"]))
+    return Sample(seed, pipeline.products(state, picture["files"]), pipeline.model.figures())

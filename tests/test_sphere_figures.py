@@ -1,5 +1,7 @@
 """Figures of spheres tell pictures that are whole from those that are not."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -39,7 +41,7 @@ def test_a_whole_sphere_has_figures_of_1(spheres: list[np.ndarray]) -> None:
 
 
 def test_a_wrap_that_does_not_meet_is_told(spheres: list[np.ndarray]) -> None:
-    cut = [np.concatenate([one[:, :HEIGHT], other[:, HEIGHT:]], axis=1) for one, other in zip(spheres, spheres[1:])]
+    cut = [np.concatenate([one[:, :HEIGHT], other[:, HEIGHT:]], axis=1) for one, other in itertools.pairwise(spheres)]
     rolled = [np.roll(sphere, HEIGHT, axis=1) for sphere in cut]
     assert min(map(sphere_figures.wrap, rolled)) > 3
     assert mean_of(sphere_figures.wrap, spheres) < 1.2

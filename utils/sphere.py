@@ -85,6 +85,11 @@ class Band:
         """The same below, not positive where it reaches the horizon."""
         return 90 - 180 * self.end / self.height
 
+    @property
+    def share(self) -> float:
+        """How much of the whole sphere that is, by area."""
+        return float(np.sin(np.deg2rad(self.top)) - np.sin(np.deg2rad(self.bottom))) / 2
+
 
 def canvas_directions(height: int) -> np.ndarray:
     """Return the unit directions of the cells of a canvas ``[height, 2 * height, 3]``; its middle is straight ahead."""

@@ -46,7 +46,8 @@ class PictureEntry(TypedDict, total=False):
     """A picture; beside these fields stand the inputs of its request, see :func:`inputs_of`.
 
     ``name`` is a plain name, ``status`` one of ``STATUSES``; ``error`` says why it failed. Where the best of several
-    ``samples`` is kept, ``seed`` is the best one's, and the first sample's is the one that was asked for.
+    ``samples`` is kept, ``seed`` is the best one's, and the first sample's is the one that was asked for. ``figures``
+    were measured while it was made.
     """
 
     name: Required[str]
@@ -58,6 +59,7 @@ class PictureEntry(TypedDict, total=False):
     seconds: float
     process: int
     samples: list[SampleScore]
+    figures: dict[str, float]
 
 
 class SourceEntry(TypedDict, total=False):

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -27,10 +27,12 @@ class Sample:
     Attributes:
         seed: of its generator.
         products: what its files hold, by file name.
+        figures: what was measured while it was made, by name.
     """
 
     seed: int
     products: Mapping[str, Product]
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 class Writer:
@@ -87,7 +89,8 @@ class Writer:
     def _write(self, picture: PictureEntry, sample: Sample, fields: dict[str, Any]) -> None:
         try:
             write_files(self.folder, picture, sample)
-            self.folder.record(picture, status="done", error=None, **fields)
+            figures = {"figures": dict(sample.figures)} if sample.figures else {}
+            self.folder.record(picture, status="done", error=None, **figures, **fields)
         except Exception as error:  # one picture's failure must not stop the others
             self.fail(picture, error)
 

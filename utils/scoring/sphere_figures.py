@@ -101,15 +101,14 @@ def view_edges(cameras: Sequence[Camera], directions: np.ndarray) -> tuple[list[
     nearest, distance = np.zeros(directions.shape[:2], int), np.full(directions.shape[:2], np.inf)
     for number, camera in enumerate(cameras):
         x, y, inside = camera.places(directions)
-        for lines, changed in zip(ends, _changes(inside), strict=True):
-            lines |= changed
+        ends = [np.logical_or(*pair) for pair in zip(ends, _changes(inside), strict=True)]
         away = np.where(inside, 1 - np.cos(np.pi / 2 * x) * np.cos(np.pi / 2 * y), np.inf)  # as weights of the blend
         nearest, distance = np.where(away < distance, number, nearest), np.minimum(away, distance)
     return ends, _changes(nearest)
 
 
 def sharpness(picture: np.ndarray, first: int = 0, height: int | None = None) -> float:
-    """Return the mean gradient over the sphere's area: the step to a pixel beside, at the size pixels have at 0 degrees.
+    """Return the mean gradient over the sphere's area: steps to the next pixel, of the size they have at the horizon.
 
     Args:
         picture, first, height: as for :func:`seams`.
@@ -144,10 +143,11 @@ def _stand_out(picture: np.ndarray, lines: Sequence[np.ndarray], anywhere: Seque
     """Return the mean step over lines, by what is expected in their rows: 1 where there are no lines."""
     found, expected = [], []
     for steps, on, near in zip((_steps(picture, 1), _steps(picture, 0)[:-1]), lines, anywhere, strict=True):
-        known = (~near).any(axis=1)
-        means = (steps * ~near).sum(axis=1) / np.maximum((~near).sum(axis=1), 1)
-        counted = on & known[:, None]
+        elsewhere = np.logical_not(near)
+        count = elsewhere.sum(axis=1)
+        means = (steps * elsewhere).sum(axis=1) / np.maximum(count, 1)
+        counted = on & (count > 0)[:, None]
         found.append(steps[counted])
-        expected.append(np.broadcast_to(means[:, None], steps.shape)[counted])
+        expected.append(np.repeat(means, counted.sum(axis=1)))
     total = np.concatenate(expected).sum()
     return float(np.concatenate(found).sum() / total) if total else 1.0
