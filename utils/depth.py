@@ -19,7 +19,7 @@ def read_depth(path: Path) -> np.ndarray:
             ``.npy`` file of real numbers that are large where it is near, of any scale.
 
     Returns:
-        float64 ``[H, 2 H]``.
+        float32 ``[H, 2 H]``.
 
     Raises:
         UserError: no such file, no picture or array in grey, not 2:1, a number that is not finite, or all the same.
@@ -33,7 +33,8 @@ def read_depth(path: Path) -> np.ndarray:
     height, width = depth.shape
     if width != 2 * height:
         raise UserError(f"--depth {path} is {width}x{height}: {WANTED}.")
-    depth = depth.astype(np.float64)
+    with np.errstate(over="ignore"):  # told below
+        depth = depth.astype(np.float32)
     if not np.isfinite(depth).all():
         raise UserError(f"--depth {path} holds numbers that are not finite: give 0 where nothing is near.")
     nearest, farthest = depth.max(), depth.min()
