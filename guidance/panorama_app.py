@@ -14,7 +14,16 @@ from guidance.shared_options import EMBEDDED, SharedOptions, case_of, derive_sha
 from utils.errors import UserError
 from utils.files import content_hash
 from utils.options import Given, option, options_of, refine
-from utils.prompts import FileEntry, PictureRequest, check_prompt, file_stem, negative_prompt_of, quote, read_entries
+from utils.prompts import (
+    FileEntry,
+    PictureRequest,
+    check_prompt,
+    file_stem,
+    is_unicode,
+    negative_prompt_of,
+    quote,
+    read_entries,
+)
 from utils.views.weights import read_weight_map
 
 if TYPE_CHECKING:
@@ -35,7 +44,7 @@ INDOORS = {  # what stands for the words above in a room; the embedded model has
     UP["sd"][0]: "{}, looking up at the ceiling", UP["sd"][1]: "{}, the ceiling straight above",
     DOWN["sd"][0]: "{}, looking down at the floor", DOWN["sd"][1]: "{}, the floor straight below",
 }  # fmt: skip
-PLACE = re.compile(r"\s*(?P<azimuth>[+-]?\d+(\.\d+)?)\s*:\s*(?P<prompt>.*\S)\s*", re.DOTALL)
+PLACE = re.compile(r"\s*(?P<azimuth>[+-]?\d{1,4}(\.\d+)?)\s*:\s*(?P<prompt>.*\S)\s*", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +137,8 @@ class PanoramaApp(App):
             from utils.cameras import read_cameras
 
             read_cameras(given.view_set)
+        if given.view_set == "ring" and given.cube:
+            raise UserError("--cube has faces up and down, which --view_set ring does not see: leave one of them out.")
         _check_case(given)
         _check_depth(given)
 
@@ -324,7 +335,7 @@ def read_places(texts: Sequence[str]) -> dict[float, str]:
         match = PLACE.fullmatch(text)
         if match is None:
             raise UserError(f"--prompts_at {quote(text)} has no place: give degrees and a prompt, such as '90:a city'.")
-        azimuth = float(match["azimuth"]) % 360
+        azimuth = round(float(match["azimuth"]), 3) % 360
         if azimuth in places:
             raise UserError(f"--prompts_at gives {azimuth:g} degrees twice: give each place once.")
         places[azimuth] = match["prompt"]
@@ -342,11 +353,11 @@ def read_panorama_prompts(path: Path) -> dict[str, dict[str, Any]]:
         if not isinstance(fields.get("indoor", False), bool):
             raise UserError(f"{entries.place(name)}: indoor of {name!r} must be true or false.")
         for field in ("prompt_up", "prompt_down"):
-            texts = fields.get(field, "a text")
-            if not all(isinstance(text, str) and text.strip() for text in _listed(texts)) or len(
-                _listed(texts)
-            ) not in (1, 2):
+            texts = _listed(fields.get(field, "a text"))
+            if len(texts) not in (1, 2) or not all(isinstance(text, str) and text.strip() for text in texts):
                 raise UserError(f"{entries.place(name)}: {field} of {name!r} must be a text, or a list of two.")
+            if not all(map(is_unicode, texts)):
+                raise UserError(f"{entries.place(name)}: {field} of {name!r} holds half a character: correct it.")
     return entries
 
 

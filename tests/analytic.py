@@ -17,6 +17,7 @@ from guidance.networks.deepfloyd import PixelStage
 from guidance.networks.denoisers import Conditioning, Denoiser
 from guidance.networks.spaces import LatentSpace
 from guidance.networks.stable_diffusion import LatentModel
+from guidance.panorama_model import PanoramaModel
 from guidance.shared_options import SharedOptions
 from guidance.wide_image_app import WideImageOptions
 from guidance.wide_image_model import WideImageModel
@@ -170,6 +171,18 @@ def wide_model(
     latent_model = LatentModel(Denoiser(unet, scheduler, device), space, None, window)
     model = WideImageModel(wide_options(cells[0] * 2, cells[1] * 2, **given), latent_model)
     model.embeddings = {prompt: embedding.to(device) for prompt, embedding in EMBEDDINGS.items()}
+    return model
+
+
+def sphere_model(vae: FakeVAE | None = None, **given: Any) -> PanoramaModel:
+    """The panorama app on 16 views of 8x8 cells, 2x2 pixels each."""
+    vae = vae or FakeVAE(enlarge)
+    space = LatentSpace(vae, vae.config.scaling_factor, CPU)
+    unet = FakeUNet(nonlinear_answer(4))
+    told = {"num_inference_steps": 2, "guidance_scale": 2.0, "view_set": "16", "panorama_height": 32, **given}
+    options = complete("panorama", "sd", **told)
+    model = PanoramaModel(options, LatentModel(Denoiser(unet, SD_SCHEDULER, CPU), space, None, 8))
+    model.embeddings = EMBEDDINGS
     return model
 
 

@@ -186,7 +186,7 @@ def _check_fields(entries: Entries, name: str, required: Sequence[str], optional
         text = fields[field_name]
         if not isinstance(text, str) or not text.strip():
             raise UserError(f"{place}: {field_name} of {name!r} must be a text that is not empty.")
-        if not _is_unicode(text):
+        if not is_unicode(text):
             raise UserError(f"{place}: {field_name} of {name!r} holds half a character (a lone surrogate): correct it.")
 
 
@@ -206,11 +206,12 @@ def check_prompt(prompt: str) -> None:
     """Raise UserError for a prompt without a visible character, or that is no Unicode text."""
     if not prompt.strip():
         raise UserError("an empty prompt was given: say what to draw.")
-    if not _is_unicode(prompt):
+    if not is_unicode(prompt):
         raise UserError(f"the prompt {prompt!r} is no valid text: give it in the terminal's encoding, such as UTF-8.")
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Return whether a text holds no half character (a lone surrogate)."""
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
