@@ -1,7 +1,7 @@
 """Train the decoder of the landscapes model further: ``python training/train_landscapes_decoder.py``.
 
-Starts from the autoencoder in ``<output_dir>/landscapes/vae`` and writes it back. The encoder stays as it is, so that
-latents keep their meaning and a UNet that was trained on them stays right.
+Starts from the autoencoder in ``<output_dir>/landscapes/vae`` and writes it back. The encoder and the scaling factor
+stay as they are, so that latents keep their meaning and a UNet that was trained on them stays right.
 """
 
 import argparse
@@ -107,7 +107,7 @@ def go_on(
 
     losses = trainer.fit(loss_function, log_every=max(1, min(50, options.steps // 4)))
     LatentDecoder(vae).load_state_dict(trainer.ema.state_dict())
-    save(vae, folder, test_pool, options.device)
+    save(vae, folder, test_pool, options.device, before.config.scaling_factor)
     return losses
 
 

@@ -83,10 +83,18 @@ def draw_test_pool() -> np.ndarray:
     return draw_pool(1, 256, FIRST_TEST_STRIP)
 
 
-def save(vae: AutoencoderKL, folder: Path, pool: np.ndarray, device: str) -> float:
-    """Set the scaling factor on pictures that were never trained on, save, and return the mean PSNR in dB there."""
+def save(vae: AutoencoderKL, folder: Path, pool: np.ndarray, device: str, scaling: float | None = None) -> float:
+    """Save, and return the mean PSNR in dB on pictures that were never trained on.
+
+    Args:
+        vae: the autoencoder.
+        folder: where to.
+        pool: the pictures, as :func:`measure` takes them.
+        device: of ``vae``.
+        scaling: the scaling factor to save with it; if None, the one that gives these pictures' latents unit deviation.
+    """
     std, psnr = measure(vae, pool, device)
-    vae.register_to_config(scaling_factor=round(1.0 / std, 5))
+    vae.register_to_config(scaling_factor=scaling or round(1.0 / std, 5))
     vae.save_pretrained(folder, safe_serialization=True)
     print(f"scaling {vae.config.scaling_factor}, PSNR {psnr.mean():.2f} dB, by scene {psnr.round(1)}", flush=True)
     return float(psnr.mean())
