@@ -165,6 +165,11 @@ class PanoramaApp(App):
 
     def fill(self, given: Given, family: str) -> Given:
         filled = derive_shared(given.with_defaults(family))
+        if family == "tiny" and not Path(filled.sd_path).exists():
+            raise UserError(
+                "there is no embedded model of panoramas yet: give --sd_path, the Hub id or folder of a Stable "
+                "Diffusion 1.x or 2.x."
+            )
         if filled.weight_map is not None and filled.reduction != "weighted":
             raise UserError("--weight_map is read by --reduction weighted alone: add that, or leave it out.")
         if filled.pole_guidance is not None and filled.guidance_scale == 1:

@@ -17,6 +17,7 @@ from guidance import get_app, load_pipeline, panorama_model
 from guidance.base_model import StepState
 from guidance.networks import stable_diffusion
 from guidance.panorama_model import PanoramaModel
+from guidance.shared_options import EMBEDDED
 from tests import runs
 from tests.analytic import (
     EMBEDDINGS,
@@ -339,3 +340,9 @@ def test_entries_of_prompts_files_are_checked(sd_folder, tmp_path, capsys, no_we
     path.write_text(json.dumps({"x": entry}))
     refusal = runs.refused(capsys, argv(sd_folder, tmp_path, "--prompts_file", path))
     assert said in refusal and "line 1 column 2" in refusal
+
+
+@pytest.mark.skipif((EMBEDDED / "panoramas").exists(), reason="the embedded model is there")
+def test_without_weights_the_sentence_says_which_to_give(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    sentence = runs.refused(capsys, ["--app", "panorama", "--device", "cpu", "--save_top_dir", str(tmp_path)])
+    assert "no embedded model of panoramas yet: give --sd_path" in sentence
