@@ -184,8 +184,7 @@ def test_all_kinds_of_files_say_the_same_near_bright(files: dict[str, Path], tmp
     exact = read_depth(files["depth"])
     assert exact.shape == (90, 180) and (exact.min(), exact.max()) == (0, 1)
     for name, levels in (("8.png", 255), ("16.png", 65535), ("8.tiff", 255), ("16.tiff", 65535)):
-        read = read_depth(as_picture(exact, tmp_path / name, levels))
-        assert np.abs(read - exact).max() <= 0.5 / levels + 1e-6, name
+        assert np.abs(read_depth(as_picture(exact, tmp_path / name, levels)) - exact).max() <= 0.5 / levels + 1e-6, name
     Image.open(tmp_path / "8.png").convert("RGBA").save(tmp_path / "rgba.png")
     assert np.array_equal(read_depth(tmp_path / "rgba.png"), read_depth(tmp_path / "8.png"))
 
@@ -204,7 +203,8 @@ def test_a_folder_knows_its_depth_by_content_and_goes_on(
     assert main.main([*command, "--save_latents"]) == 0
     run, made = runs.run_json(tmp_path / "out/t"), runs.contents(tmp_path / "out/t", "*.*")
     assert run["options"]["depth"].startswith("sha256:") and run["options"]["control_scale"] == 1.0
-    assert run["model"]["sources"]["control_path"]["sha256"]
+    other = hub_folders.source_of(hub_folders.make_controlnet(tmp_path / "other", seed=1), "control_path")
+    assert run["model"]["sources"]["control_path"]["sha256"] != other.identity()["sha256"]
     moved = shutil.copy(files["depth"], tmp_path / "moved.npy")
     again = [*command, "--save_latents", "--depth", str(moved), "--seed", "1", "--num_samples", "2"]
     capsys.readouterr()
