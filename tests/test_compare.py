@@ -1,6 +1,7 @@
 """``eval.py --compare``: folders side by side, over what all of them have."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,20 @@ def test_one_picture_has_no_error(tmp_path: Path) -> None:
 def test_no_folder_at_all_is_no_comparison() -> None:
     with pytest.raises(UserError, match="--fdir1"):
         evaluation.evaluate(evaluation.make_parser().parse_args([]))
+
+
+def test_a_folder_without_seeds_and_one_that_is_not_there_are_named(tmp_path: Path) -> None:
+    old = scored(tmp_path / "an old one", SECOND)
+    (old / "run.json").unlink()
+    with pytest.raises(UserError, match="without run.json the seeds in .*an old one are unknown"):
+        compare([scored(tmp_path / "1", FIRST), old])
+    with pytest.raises(UserError, match="no such one does not exist"):
+        compare([tmp_path / "no such one"])
+
+
+def test_the_command_that_scores_can_be_pasted(tmp_path: Path) -> None:
+    folder = tmp_path / "two words"
+    folder.mkdir()
+    with pytest.raises(UserError) as told:
+        compare([folder])
+    assert str(folder) in shlex.split(str(told.value).split("(")[1].split(")")[0])

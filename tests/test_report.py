@@ -254,9 +254,9 @@ def test_names_of_files_and_folders_are_text_too(tmp_path: Path) -> None:
 
 
 def test_without_scores_the_page_says_how_to_get_them(tmp_path: Path) -> None:
-    folder = ambiguous(tmp_path / "t")
+    folder = ambiguous(tmp_path / "two words")
     page = report(folder)
-    assert f"python eval.py --fdir1 {folder} --app ambiguous_image --report" in page.text
+    assert f"python eval.py --fdir1 '{folder}' --app ambiguous_image --report" in page.text
     assert not page.of("details", "plot") and all(card["data-score"] == "" for card in page.of("article", "card"))
 
 

@@ -1,5 +1,6 @@
 """What a page shows of a folder: its pictures with prompts, seeds and scores, and what is not among them, and why."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -150,7 +151,7 @@ def read_contents(folder: Path, app: ReportedApp, prompts_file: Path | None = No
 
 def how_to_score(folder: Path, app: ReportedApp) -> str:
     """Return the command that scores a folder and shows it again."""
-    return f"python eval.py --fdir1 {folder} --app {app.name} --report"
+    return f"python eval.py --fdir1 {shlex.quote(str(folder))} --app {app.name} --report"
 
 
 # ---------------------------------------------------------------------------------------------- scores

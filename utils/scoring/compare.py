@@ -50,7 +50,8 @@ def compare(folders: Sequence[Path]) -> list[Compared]:
     scores = [_scores(folder, one) for folder, one in zip(folders, details, strict=True)]
     common = sorted(set.intersection(*(set(one) for one in scores)), key=str)
     if not common:
-        raise UserError("the folders have no prompt and seed in common: compare pictures of the same ones.")
+        raise UserError(f"the folders have no prompt and seed in common{_seedless(folders, scores)}: compare pictures "
+                        "of the same ones.")  # fmt: skip
     values = np.array([[one[key] for key in common] for one in scores])
     return [
         Compared(str(folder), len(common), *_mean(row), *_mean(row - values[0]))
@@ -84,6 +85,13 @@ def _mean(values: np.ndarray) -> tuple[float, float]:
     """Return the mean of ``[N]`` values and its standard error."""
     error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return float(values.mean()), float(error)
+
+
+def _seedless(folders: Sequence[Path], scores: Sequence[dict[Key, float]]) -> str:
+    """Say which folders do not tell the seeds of their pictures, while others do."""
+    told = [any(seed is not None for _, seed in one) for one in scores]
+    silent = [str(folder) for folder, tells in zip(folders, told, strict=True) if not tells]
+    return f" (without run.json the seeds in {' '.join(silent)} are unknown)" if silent and any(told) else ""
 
 
 def _scores(folder: Path, details: Details) -> dict[Key, float]:

@@ -1,5 +1,6 @@
 """``eval_details.json``: the part of its schema that others read, and its one reader."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NotRequired, Required, TypedDict, cast
@@ -80,11 +81,14 @@ def read_details(folder: Path) -> Details:
     """Read what ``eval.py`` wrote into a folder, checked.
 
     Raises:
-        UserError: the folder is not scored, or the file is damaged.
+        UserError: there is no such folder, it is not scored, or the file is damaged.
     """
     path = folder / DETAILS
+    if not folder.is_dir():
+        raise UserError(f"the folder {folder} does not exist: give one that eval.py has scored.")
     if not is_file(path):
-        raise UserError(f"{folder} holds no {DETAILS}: score it first (eval.py --fdir1 {folder} --app APP).")
+        command = f"eval.py --fdir1 {shlex.quote(str(folder))} --app APP"
+        raise UserError(f"{folder} holds no {DETAILS}: score it first ({command}).")
     try:
         content: Any = parse_json(path.read_text(encoding="utf-8"))
         check_type(content, Details, "it")
