@@ -92,7 +92,7 @@ def test_no_folder_at_all_is_no_comparison() -> None:
 def test_a_folder_without_seeds_and_one_that_is_not_there_are_named(tmp_path: Path) -> None:
     old = scored(tmp_path / "an old one", SECOND)
     (old / "run.json").unlink()
-    with pytest.raises(UserError, match="without run.json the seeds in .*an old one are unknown"):
+    with pytest.raises(UserError, match=r"without run.json the seeds in .*an old one are unknown"):
         compare([scored(tmp_path / "1", FIRST), old])
     with pytest.raises(UserError, match="no such one does not exist"):
         compare([tmp_path / "no such one"])
