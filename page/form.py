@@ -11,7 +11,8 @@ from typing import Any
 
 from guidance.app import App
 from guidance.pipeline import Plan, make_plan
-from guidance.shared_options import EMBEDDED
+from guidance.shared_options import EMBEDDED, derive_shared
+from utils.cameras import VIEW_SETS
 from utils.errors import UserError
 from utils.options import Option, kind_of, options_of, read
 from utils.prompts import read_entries
@@ -36,16 +37,20 @@ LEFT_OUT = {  # option -> why it has no field
 PROMPTS = ("prompt", "prompts", "style", "views_names", "ref_image")  # fields of their own
 FRONT = ("preset", "seed", "num_samples")
 GROUPS = {
-    "Size": ("panorama_width", "panorama_height", "circular"),
+    "Directions": ("prompt_up", "prompt_down", "indoor", "prompts_at"),
+    "Size": ("panorama_width", "panorama_height", "circular", "cube"),
     "Steps and guidance": ("num_inference_steps", "guidance_scale", "sampling_method", "eta", "timestep_spacing",
-                           "guidance_interval", "keep_best", "animate"),
-    "How the views agree": ("sync", "space", "case_num", "reduction", "mvd_end", "initialize_xt_from_zt", "noise_space",
-                            "window_stride", "window_schedule", "rotate_angle", "view_weights"),
+                           "guidance_interval", "pole_guidance", "keep_best", "animate"),
+    "How the views agree": ("view_set", "corrections", "sync", "space", "case_num", "reduction", "mvd_end",
+                            "initialize_xt_from_zt", "noise_space", "window_stride", "window_schedule", "rotate_angle",
+                            "view_weights"),
     "Stages 2 and 3": ("stage2_num_inference_steps", "stage2_guidance_scale", "stage2_noise_level",
                        "stage2_conditioning", "stage3_noise_level", "thresholding"),
 }  # fmt: skip
 LAST_GROUP = "Weights, machine and files"  # and what stands nowhere else
 LABELS = {
+    "prompt_up": "Looking up", "prompt_down": "Looking down", "prompts_at": "Places around",
+    "pole_guidance": "Guidance straight up and down", "view_set": "Cameras", "cube": "Faces of a cube",
     "negative_prompt": "What not to draw", "num_samples": "Samples", "num_inference_steps": "Steps",
     "guidance_scale": "Guidance",
     "panorama_width": "Width", "panorama_height": "Height", "case_num": "Case",
@@ -62,6 +67,7 @@ SLIDER_ENDS = {"num_inference_steps": 100, "stage2_num_inference_steps": 100, "g
 WIDEST_SLIDER = 1000  # a wider range is typed
 EXAMPLES = EMBEDDED.parent / "wide_image_prompts.json"  # of the assignment
 FILE_VIEWS = ("permutation",)  # views that would read a file of this machine
+MENUS = {"view_set": tuple(VIEW_SETS)}  # of options that would read such a file where they are given no name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +77,7 @@ class Field:
     Attributes:
         name: of the option.
         label, info: what a person reads.
-        kind: ``slider``, ``menu``, ``switch`` or ``text``.
+        kind: ``slider``, ``menu``, ``switch``, ``text``, or ``lines``: several texts, one a line.
         low, high, step: of a slider.
         choices: of a menu: what is read, and its value.
     """
@@ -103,6 +109,8 @@ def field_of(app: App, name: str) -> Field:
     info = said.help + (f" ({said.range})" if said.range else "")
     if kind is bool:
         return Field(name, label, info, "switch")
+    if name in MENUS:
+        return Field(name, label, info, "menu", choices=tuple((choice, choice) for choice in MENUS[name]))
     if said.choices:
         open_text = f"left open ({said.default_text})" if said.default_text else "none"
         none = ("standard" if name == "preset" else open_text, "")
@@ -111,7 +119,14 @@ def field_of(app: App, name: str) -> Field:
     if kind in (int, float) and not is_list and said.high - said.low <= WIDEST_SLIDER and not _may_be_open(said):
         high = min(said.high, SLIDER_ENDS.get(name, said.high))
         return Field(name, label, info, "slider", said.low, high, 1 if kind is int else _fine_step(said.low, high))
+    if _of_texts(app, name):
+        return Field(name, label, f"{info}; one a line", "lines")
     return Field(name, label, info, "text")
+
+
+def _of_texts(app: App, name: str) -> bool:
+    """Whether an option takes several texts, which may hold spaces."""
+    return kind_of(app.options, name) == (str, True) and not options_of(app.options)[name].choices
 
 
 def _may_be_open(said: Option) -> bool:
@@ -129,7 +144,16 @@ def defaults_of(app: App, texts: Texts) -> dict[str, Value]:
     Raises:
         UserError: weights that cannot be found, or options that do not fit together.
     """
-    options = plan_of(app, texts).options
+    return _fields(app, plan_of(app, texts).options, texts)
+
+
+def defaults_without_weights(app: App) -> dict[str, Value]:
+    """Return what every field says where the embedded weights are not here: what follows from them is left open."""
+    given = read(app.options, {"app": app.name, "model": "tiny"})
+    return _fields(app, derive_shared(given.with_defaults("tiny")), {})
+
+
+def _fields(app: App, options: Any, texts: Texts) -> dict[str, Value]:
     shown = {name: _shown(getattr(options, name)) for name in options_of(app.options)}
     weights = [name for name, said in options_of(app.options).items() if said.weights]
     return shown | {name: texts.get(name, "") for name in weights} | {"preset": texts.get("preset", "")}
@@ -137,8 +161,8 @@ def defaults_of(app: App, texts: Texts) -> dict[str, Value]:
 
 def _shown(value: Any) -> Value:
     if isinstance(value, (list, tuple)):
-        return " ".join(_text(one) for one in value)
-    return value if isinstance(value, (bool, int, float)) else value or ""
+        return ("\n" if any(isinstance(one, str) for one in value) else " ").join(_text(one) for one in value)
+    return value if isinstance(value, (bool, int, float, str)) else ""
 
 
 def _text(value: Any) -> str:
@@ -160,8 +184,15 @@ def typed(app: App, values: Mapping[str, Value], defaults: Mapping[str, Value]) 
             if value != defaults.get(name):
                 texts[name] = value
         elif value is not None and _text(value) != _text(_shown(defaults.get(name))) and _text(value):
-            texts[name] = _text(value).split() if kind_of(app.options, name)[1] else _text(value)
+            texts[name] = _read(app, name, _text(value))
     return texts
+
+
+def _read(app: App, name: str, text: str) -> str | list[str]:
+    """Return what a field says as the command line takes it."""
+    if _of_texts(app, name):
+        return [line for line in text.splitlines() if line.strip()]
+    return text.split() if kind_of(app.options, name)[1] else text
 
 
 def view_texts(rows: Sequence[tuple[str, str]]) -> list[str]:
@@ -214,14 +245,14 @@ def command(app: App, texts: Texts) -> str:
 # ---------------------------------------------------------------------------------------------- what can be drawn
 
 
-def known_prompts(plan: Plan, examples: Sequence[str]) -> list[str]:
+def known_prompts(plan: Plan | None, examples: Sequence[str]) -> list[str]:
     """Return prompts to choose from: examples of which the model draws all, and every subject that it has.
 
     Args:
-        plan: whose weights are asked for their words; those that read any text know all examples.
+        plan: whose weights are asked for their words; those that read any text know all examples, as do none.
         examples: whole prompts.
     """
-    vocabulary = next(iter(plan.sources.values())).vocabulary()
+    vocabulary = None if plan is None else next(iter(plan.sources.values())).vocabulary()
     if vocabulary is None:
         return list(dict.fromkeys(examples))
     wanted = [*examples, *map(_as_prompt, vocabulary.subjects)]

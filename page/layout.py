@@ -10,6 +10,7 @@ import gradio as gr
 
 from guidance import APPS, get_app
 from guidance.app import App
+from guidance.pipeline import Plan
 from page import show
 from page.form import (
     FRONT,
@@ -18,6 +19,7 @@ from page.form import (
     Value,
     command,
     defaults_of,
+    defaults_without_weights,
     examples_of,
     field_of,
     groups_of,
@@ -34,7 +36,7 @@ from utils.errors import UserError
 from utils.options import options_of
 from utils.run.run_record import FILE
 
-TITLES = {"wide_image": "Wide picture", "ambiguous_image": "Ambiguous picture"}
+TITLES = {"wide_image": "Wide picture", "ambiguous_image": "Ambiguous picture", "panorama": "Panorama"}
 MOST_VIEWS = 4
 LARGEST_SEED = 2**31 - 1  # of those that the dice throw
 PICTURES = (".png", ".gif", ".webp", ".mp4")
@@ -67,8 +69,8 @@ class Studio:
     def __init__(self, app: App, maker: Maker, jobs: dict[tuple[str, str], Job]):
         self.app, self.maker, self.jobs = app, maker, jobs
         self.mistakes: dict[tuple[str, str], str] = {}  # what is wrong with the form that a visitor has just sent
-        self.plan = plan_of(app, {})
-        self.defaults = defaults_of(app, {})
+        self.plan, self.missing = _embedded(app)
+        self.defaults = defaults_of(app, {}) if self.plan else defaults_without_weights(app)
         self.fields: dict[str, Any] = {}
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
@@ -102,7 +104,7 @@ class Studio:
         self.fields[name] = component(brief, self.defaults[name], f"{self.app.name}-{name}")
 
     def _results(self) -> None:
-        self.status = gr.HTML(elem_classes="ds-status")
+        self.status = gr.HTML(self.missing, elem_classes="ds-status")
         self.hero = gr.HTML(show.IDLE, elem_classes="ds-result")
         self.gallery = gr.Gallery(
             label="All files", columns=4, object_fit="contain", height="auto", visible=False, interactive=False,
@@ -195,7 +197,7 @@ class Studio:
         changed = typed(self.app, here, old)
         kept = {*self._deciding(), *changed}
         return {
-            self.state: new,
+            self.state: new | dict.fromkeys(self._deciding(), ""),  # what decides is said whenever the form is sent
             self.status: "",
             **{self.fields[name]: new[name] for name in self.fields if name in new and name not in kept},
             **self.prompts.offer(plan),
@@ -209,10 +211,8 @@ class Studio:
         Raises:
             UserError: views that the page does not offer.
         """
-        return {
-            **self.prompts.texts(values),
-            **typed(self.app, {name: values[field] for name, field in self.fields.items()}, values[self.state]),
-        }
+        fields = typed(self.app, {name: values[field] for name, field in self.fields.items()}, values[self.state])
+        return fields if "prompts_at" in fields else {**self.prompts.texts(values), **fields}
 
     def _key(self, request: gr.Request) -> tuple[str, str]:
         return str(request.session_hash), self.app.name
@@ -236,6 +236,14 @@ class Studio:
         }
 
 
+def _embedded(app: App) -> tuple[Plan | None, str]:
+    """Return the plan of a form that nobody touched; None, and what is missing, where its weights are not here."""
+    try:
+        return plan_of(app, {}), ""
+    except UserError as error:
+        return None, show.notes([str(error)])
+
+
 class OnePrompt:
     """What to draw, where one prompt says it."""
 
@@ -243,7 +251,7 @@ class OnePrompt:
         self.studio = studio
         offered = known_prompts(studio.plan, examples_of(studio.app))
         self.prompt = gr.Dropdown(
-            offered, value=studio.plan.given.prompt, allow_custom_value=True, label="What to draw",
+            offered, value=studio.defaults["prompt"], allow_custom_value=True, label="What to draw",
             info="choose a scene, or write your own", elem_classes="ds-prompt",
             elem_id=f"{studio.app.name}-prompt",
         )  # fmt: skip
@@ -261,6 +269,7 @@ class Views:
     """What every view is to show."""
 
     def __init__(self, studio: Studio):
+        assert studio.plan is not None, "its weights are in the repository"
         self.studio, given = studio, studio.plan.given
         offered = known_prompts(studio.plan, [])
         self.rows: list[tuple[Any, Any, Any]] = []
@@ -339,4 +348,4 @@ def component(field: Field, value: Value, elem_id: str) -> Any:
         case "slider":
             return gr.Slider(field.low, field.high, value=float(value or 0), step=field.step, **said)
         case _:
-            return gr.Textbox(value=str(value), **said)
+            return gr.Textbox(value=str(value), lines=2 if field.kind == "lines" else 1, **said)

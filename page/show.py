@@ -1,6 +1,6 @@
 """What the page shows of a job, as HTML: how far it is, what it will look like, and the finished picture.
 
-Finished pictures are links to their files; views turn and strips scroll by style sheet alone.
+Finished pictures are links to their files; views turn and strips scroll by style sheet alone, a sphere lies in a frame.
 """
 
 import base64
@@ -13,11 +13,16 @@ from urllib.parse import quote
 
 from guidance.synchronization import ALONE
 from page.maker import Job, News
+from utils.images import picture_size
 from utils.prompts import FileEntry
+from utils.report.page import sphere_page
+from utils.run.run_folder import RunFolder
 from utils.run.run_record import PictureEntry
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from utils.sphere import Band
 
 # view -> how a picture moves that is seen through it; others fade
 TURNS = {
@@ -84,7 +89,7 @@ def preview(picture: "Image.Image") -> str:
     buffer = io.BytesIO()
     picture.save(buffer, format="WEBP", quality=85)
     data = base64.b64encode(buffer.getvalue()).decode()
-    kind = "ds-strip" if picture.width > 2 * picture.height else "ds-square"
+    kind = "ds-strip" if picture.width >= 2 * picture.height else "ds-square"
     return (f'<figure class="ds-preview {kind}"><img alt="preview" src="data:image/webp;base64,{data}">'
             "<figcaption>preview</figcaption></figure>")  # fmt: skip
 
@@ -100,9 +105,21 @@ def _one(job: Job, picture: PictureEntry, number: int) -> str:
     views = [entry for entry in picture["files"] if entry["role"] == "view"]
     if len(views) > 1:
         return _views(job, picture, views, number)
-    source, prompt = _address(job, job.plan.app.main_file(picture)), html.escape(picture["prompts"][0])
+    main = job.plan.app.main_file(picture)
+    source, prompt = _address(job, main), html.escape(picture["prompts"][0])
+    band = _band(job, main)
+    if band is not None:
+        page = html.escape(sphere_page(html.unescape(source), band, picture["prompts"][0]))
+        return (f'<figure class="ds-sphere"><iframe title="{prompt}, to look around in" srcdoc="{page}"></iframe>'
+                f"<figcaption>{prompt} <small>seed {picture['seed']}</small></figcaption></figure>")  # fmt: skip
     return (f'<figure class="ds-strip"><div class="ds-scroll" tabindex="0"><img alt="{prompt}" src="{source}"></div>'
             f"<figcaption>{prompt} <small>seed {picture['seed']}</small></figcaption></figure>")  # fmt: skip
+
+
+def _band(job: Job, file: str) -> "Band | None":
+    """Return what a finished file shows of a sphere; None where it is flat."""
+    folder = RunFolder.reopen(job.folder or Path())
+    return job.plan.app.sphere(folder.read(), picture_size(folder.path / file))
 
 
 def _views(job: Job, picture: PictureEntry, views: Sequence[FileEntry], number: int) -> str:

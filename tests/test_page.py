@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import importlib.util
+import io
 import os
 import shlex
 import socket
@@ -31,7 +32,14 @@ from utils.options import options_of
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = {"127.0.0.1", "localhost", "::1"}
+LANDSCAPES = ROOT / "data" / "models" / "landscapes"
+PANORAMAS = ROOT / "data" / "models" / "panoramas"
 every_app = pytest.mark.parametrize("name", APPS)
+
+
+def weights(name: str) -> form.Texts:
+    """What to type for an app to have weights: nothing, or a path where its own are not in the repository."""
+    return {"sd_path": str(LANDSCAPES)} if name == "panorama" and not PANORAMAS.exists() else {}
 
 
 # ---------------------------------------------------------------------------------------------- the form
@@ -56,20 +64,23 @@ def test_fields_keep_to_the_ranges_and_words_of_their_options(name: str) -> None
             kinds.add(field.kind)
             if field.kind == "slider":
                 assert said.low <= field.low < field.high <= said.high
-            assert [value for _, value in field.choices if value] == list(said.choices)
-    assert kinds == {"slider", "menu", "switch", "text"}
+            named = form.MENUS.get(field.name, said.choices)
+            assert [value for _, value in field.choices if value] == list(named)
+    assert kinds - {"lines"} == {"slider", "menu", "switch", "text"}
 
 
 @every_app
 @pytest.mark.parametrize("preset", ["", "draft"])
 def test_a_form_that_nobody_touched_types_nothing(name: str, preset: str) -> None:
     app = get_app(name)
-    texts = {"preset": preset} if preset else {}
+    texts = {**weights(name), **({"preset": preset} if preset else {})}
     defaults = form.defaults_of(app, texts)
     assert form.typed(app, {**defaults, "preset": ""}, {**defaults, "preset": ""}) == {}
     as_a_browser = {one: float(value) if type(value) is int else value for one, value in defaults.items()}
     assert form.typed(app, as_a_browser, defaults) == {}
-    steps = {"": {"wide_image": 25, "ambiguous_image": 30}, "draft": {"wide_image": 12, "ambiguous_image": 10}}
+    panorama = 50 if weights("panorama") else 25
+    steps = {"": {"wide_image": 25, "ambiguous_image": 30, "panorama": panorama},
+             "draft": {"wide_image": 12, "ambiguous_image": 10, "panorama": 12}}  # fmt: skip
     assert defaults["num_inference_steps"] == steps[preset][name]
 
 
@@ -81,6 +92,17 @@ def test_what_was_changed_is_typed_as_on_the_command_line() -> None:
     assert form.typed(app, values, defaults) == {
         "seed": "9007199254740993", "num_inference_steps": "7", "guidance_interval": ["0.1", "0.8"],
         "circular": True, "panorama_width": "256",
+    }  # fmt: skip
+
+
+def test_texts_of_a_list_stand_one_a_line() -> None:
+    app = get_app("panorama")
+    defaults = form.defaults_without_weights(app)
+    assert defaults["prompt_up"] == "{}, looking up\n{}, straight up" and defaults["view_set"] == "16"
+    assert form.typed(app, defaults, defaults) == {}
+    values = {**defaults, "prompts_at": "0:a beach\n\n180:a city at night\n", "prompt_up": "a blue sky"}
+    assert form.typed(app, values, defaults) == {
+        "prompts_at": ["0:a beach", "180:a city at night"], "prompt_up": ["a blue sky"]
     }  # fmt: skip
 
 
@@ -100,8 +122,8 @@ def test_weights_by_path_take_the_place_of_the_embedded_ones(sd_folder: Path) ->
 @every_app
 def test_what_is_offered_to_draw_is_known_to_the_model(name: str) -> None:
     app = get_app(name)
-    plan = form.plan_of(app, {})
-    examples = form.examples_of(app) if name == "wide_image" else []
+    plan = form.plan_of(app, weights(name))
+    examples = form.examples_of(app) if name != "ambiguous_image" else []
     offered = form.known_prompts(plan, [*examples, "a photo of a flying saucer"])
     assert len(offered) >= 10 and "a photo of a flying saucer" not in offered
     if name == "ambiguous_image":
@@ -225,7 +247,7 @@ class Visitor:
     def command(self) -> list[str]:
         """What the page says makes the same, after it is done."""
         self.text(".ds-done, .ds-error")
-        assert self.browser.all(".ds-error") == []
+        assert [one.text for one in self.browser.all(".ds-error")] == []
         script = f"{SEEN} return seen[0].querySelector('details code').textContent;"
         words = shlex.split(self.browser.run(script, ".ds-done"))
         assert words[:2] == ["python", "main.py"]
@@ -290,6 +312,33 @@ def test_an_ambigram_is_the_one_of_the_command_line_and_turns(visitor: Visitor, 
     quarter = "matrix(0, 1, -1, 0, 0, 0)"  # clockwise
     visitor.browser.wait(lambda: visitor.browser.run(turned) == quarter, "the picture does not turn")
     assert visitor.browser.console() == []
+
+
+def test_a_panorama_is_the_one_of_the_command_line_and_is_looked_around_in(
+    visitor: Visitor, folder: Path, tmp_path: Path
+) -> None:
+    visitor.choose("Panorama")
+    if not PANORAMAS.exists():
+        assert "no embedded model" in visitor.text(".ds-status .ds-warning")
+    visitor.unfold("More", "How the views agree", "Steps and guidance", "Weights, machine and files")
+    visitor.fill("panorama-sd_path", str(LANDSCAPES))
+    cameras = visitor.browser.one("#panorama-view_set input")
+    visitor.browser.wait(lambda: cameras.get_attribute("value") == "22", "the fields do not follow the weights")
+    cameras.clear()
+    cameras.send_keys("ring", "\ue007")  # Enter
+    visitor.fill("panorama-prompt", "a beach at sunset")
+    visitor.fill("panorama-num_inference_steps", "1")
+    visitor.make()
+    words = visitor.command()
+    assert {"panorama", "ring", str(LANDSCAPES)} <= set(words)
+    same_from_the_command_line(made_in(folder)[-1], words, tmp_path)
+    browser = visitor.browser
+    browser.driver.switch_to.frame(browser.one(".ds-sphere iframe"))
+    shot = browser.one(".globe canvas").screenshot_as_png
+    browser.driver.switch_to.default_content()
+    drawn = np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
+    assert drawn.shape[1] > 300 and drawn[:, 60:].std() > 5
+    assert browser.console() == []
 
 
 def test_a_stop_ends_within_a_step_and_leaves_nothing(visitor: Visitor, folder: Path) -> None:

@@ -21,6 +21,7 @@ from utils.run.run_record import RunRecord
 from utils.scoring.clip_score import FULL_LIMIT, HALF_LIMIT
 from utils.scoring.compare import Compared, compare
 from utils.scoring.eval_scores import verdict
+from utils.sphere import Band
 
 HERE = Path(__file__).parent
 REPORT, COMPARISON = "report.html", "comparison.html"
@@ -202,6 +203,19 @@ def render(template: str, spheres: bool, **values: Any) -> str:
             **values,
         )
     )
+
+
+def sphere_page(address: str, band: Band, title: str) -> str:
+    """Return a page of one sphere to look around in, for a frame within another page.
+
+    Args:
+        address: of its equirectangular picture, as seen from the other page.
+        band: which rows of the sphere the picture shows.
+        title: what it shows.
+    """
+    style, script = Markup(viewer_style()), Markup(viewer_script())
+    template = environment().get_template("sphere.html")
+    return template.render(style=style, script=script, address=address, band=band, title=title)
 
 
 def _hash(text: str) -> str:
