@@ -165,6 +165,10 @@ class PanoramaApp(App):
 
     def fill(self, given: Given, family: str) -> Given:
         filled = derive_shared(given.with_defaults(family))
+        if family == "tiny" and filled.depth is not None:
+            raise UserError(
+                "--depth needs a ControlNet made for the weights, the embedded model has none: give --sd_path."
+            )
         if family == "tiny" and not Path(filled.sd_path).exists():
             raise UserError(
                 "there is no embedded model of panoramas yet: give --sd_path, the Hub id or folder of a Stable "
@@ -177,13 +181,8 @@ class PanoramaApp(App):
                 f"--pole_guidance {filled.pole_guidance:g} is where guidance falls to, --guidance_scale 1 has none: "
                 "leave one of them out."
             )
-        if filled.depth is None:
-            return filled
-        if family == "tiny":
-            raise UserError(
-                "--depth needs a ControlNet made for the weights, the embedded model has none: give --sd_path."
-            )
-        return filled.filled(control_scale=1.0 if filled.control_scale is None else filled.control_scale)
+        is_open = filled.depth is not None and filled.control_scale is None
+        return filled.filled(control_scale=1.0) if is_open else filled
 
     def fit(self, given: Given, sources: Sources) -> dict[str, Any]:
         from utils.cameras import VIEW_SETS, read_cameras, unseen_share
