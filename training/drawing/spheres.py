@@ -92,7 +92,7 @@ class Sphere:
         """Lay colours [h, 2H, 3] or broadcastable over the rows from ``first_row`` on, with an opacity [h, 2H]."""
         base = np.array(self.image, np.float32)
         rows = base[first_row : first_row + (opacity.shape[0] if isinstance(opacity, np.ndarray) else self.height)]
-        rows += np.float32(opacity)[..., None] * (np.asarray(colour, np.float32) - rows)
+        rows += np.asarray(opacity, np.float32)[..., None] * (np.asarray(colour, np.float32) - rows)
         self.image = Image.fromarray(np.clip(base + 0.5, 0, 255).astype(np.uint8))
         self.pen = ImageDraw.Draw(self.image)
 
@@ -104,7 +104,7 @@ class Sphere:
     def clouds(self, colour: Colour, cover: float, size: float = 0.6, strength: float = 0.9) -> None:
         """Paint clouds, flat at the horizon and round overhead; ``cover`` is about the share that they hide."""
         places = self.directions[: self.height // 2] / (self.directions[: self.height // 2, :, 1:2] * 0.75 + 0.3)
-        places = places * np.float32((1, 0.6, 1)) / size
+        places = places * np.asarray((1, 0.6, 1), np.float32) / size
         field = 0.6 * self.noise(places) + 0.28 * self.noise(places * 2.1) + 0.12 * self.noise(places * 4.3)
         edge = np.quantile(field[field.shape[0] // 8 :: 8, ::8], 1 - cover)
         fade = np.clip(self.elevation[: self.height // 2] / 12, 0, 1)
@@ -166,7 +166,7 @@ class Sphere:
 
     def pick(self, colours: Sequence[Colour], spread: float = 10.0) -> Colour:
         """Return one of the colours, a little lighter or darker."""
-        red, green, blue = colours[self.rng.integers(len(colours))]
+        red, green, blue = colours[int(self.rng.integers(len(colours)))]
         shift = self.rng.uniform(-spread, spread)
         return red + shift, green + shift, blue + shift
 
