@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from guidance import APPS, get_app
+from guidance.app import App
 from utils.console import complain, say
 from utils.errors import OneLineParser, UserError, exit_with
 from utils.files import write_json
@@ -28,6 +29,7 @@ from utils.scoring.compare import app_of, compare
 from utils.scoring.compare import table as compare_table
 from utils.scoring.eval_plan import ScorePlan, list_files, make_plan, read_run
 from utils.scoring.eval_scores import score_plan, verdict
+from utils.scoring.figures import figures_of, figures_table, roles_table, scores_by_role
 
 TABLE_WIDTH = 78
 
@@ -86,8 +88,20 @@ def evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], ScorePlan]:
         raise UserError(f"{folder} cannot be written, and eval.json belongs there: change its permissions.")
     source = _find_source(options, record)
     details = score_plan(plan, source, app.name, f"{options.fdir1.rstrip('/')}/", app.full_points(record))
+    if record is not None:
+        _measure(details, app, folder, record)
     _write(folder, details)
     return details, plan
+
+
+def _measure(details: dict[str, Any], app: App, folder: Path, record: RunRecord) -> None:
+    """Add ``figures`` of pictures and scores by ``directions`` to the details, where there are any."""
+    figures, broken = figures_of(folder, record, app.figures)
+    details["skipped"] += broken
+    if figures["pictures"]:
+        details["figures"] = figures
+    if directions := scores_by_role(details["pictures"], record, app.roles):
+        details["directions"] = directions
 
 
 def compare_folders(folders: Sequence[Path], with_page: bool) -> None:
@@ -159,6 +173,10 @@ def table(details: dict[str, Any], plan: ScorePlan) -> list[str]:
     lines += [f"{details['score']:7.4f}  {details['counts']['pictures']:8d}  mean over prompts (higher is better)"]
     if details["pairs"]:
         lines += _views_table(details)
+    if "directions" in details:
+        lines += ["", *roles_table(details["directions"])]
+    if "figures" in details:
+        lines += ["", *figures_table(details["figures"])]
     return [*lines, *_skipped(details, plan), "", verdict(details)]
 
 
@@ -176,9 +194,9 @@ def _views_table(details: dict[str, Any]) -> list[str]:
 
 def _skipped(details: dict[str, Any], plan: ScorePlan) -> list[str]:
     """Count what is never scored, by kind; list what one would expect a score of."""
-    by_design = {item.file: item.kind for item in plan.skipped if item.kind is not None}
+    by_design = {(item.file, item.reason): item.kind for item in plan.skipped if item.kind is not None}
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(by_design.values()).items()))
-    unexpected = [item for item in details["skipped"] if item["file"] not in by_design]
+    unexpected = [item for item in details["skipped"] if (item["file"], item["reason"]) not in by_design]
     lines = ["", f"Not scored by design: {kinds} (listed in eval_details.json)."] if kinds else []
     lines += ["", "skipped:"] if unexpected else []
     return [*lines, *(f"  {_short(item['file'])}: {item['reason']}" for item in unexpected)]

@@ -201,14 +201,14 @@ class App(ABC):
         """
         return None
 
-    def seam_columns(self, record: "RunRecord", size: tuple[int, int]) -> list[int]:
-        """Return the columns of a main file where windows begin or end; none where that is unknown.
+    def figures(self, folder: Path, picture: "PictureEntry", record: "RunRecord") -> dict[str, float]:
+        """Return what can be measured of a finished picture beside its score, by names of
+        :data:`utils.scoring.figures.FIGURES`; none where what that needs is unknown.
 
-        Args:
-            record: what ``run.json`` says.
-            size: width and height of the file in pixels.
+        Raises:
+            ValueError: a file is damaged.
         """
-        return []
+        return {}
 
     def sphere(self, record: "RunRecord", size: tuple[int, int]) -> "Band | None":
         """Return what a main file shows of a sphere, around which it goes; None where it is flat or that is unknown.

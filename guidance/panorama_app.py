@@ -268,6 +268,27 @@ class PanoramaApp(App):
         request = PictureRequest(tuple(picture["prompts"]), inputs_of(picture))
         return sphere_movie(sphere, band, functools.partial(prompt_at, request))
 
+    def figures(self, folder: Path, picture: "PictureEntry", record: "RunRecord") -> dict[str, float]:
+        """Return ``wrap``, of a whole sphere ``pole``, of a known set of cameras ``seams``, and ``spread``."""
+        import numpy as np
+
+        from utils.cameras import VIEW_SETS
+        from utils.images import decode
+        from utils.scoring.sphere_figures import pole, seams, wrap
+
+        pixels = np.asarray(decode(folder / self.main_file(picture)))
+        band = self.sphere(record, (pixels.shape[1], pixels.shape[0]))
+        if band is None:
+            return {}
+        cameras = VIEW_SETS.get(record["options"]["view_set"])
+        measured = {
+            "wrap": wrap(pixels),
+            **({"pole": pole(pixels)} if len(pixels) == band.height else {}),
+            **({"seams": seams(pixels, cameras, band.first, band.height)} if cameras else {}),
+            **{name: value for name, value in picture.get("figures", {}).items() if name == "spread"},
+        }
+        return {name: value for name, value in measured.items() if np.isfinite(value)}
+
     def sphere(self, record: "RunRecord", size: tuple[int, int]) -> "Band | None":
         from utils.sphere import Band
 

@@ -186,7 +186,19 @@ class WideImageApp(App):
         strip = decode(folder / self.main_file(picture))
         return strip_movie(strip, picture["prompts"][0], bool(record["options"].get("circular")))
 
-    def seam_columns(self, record: "RunRecord", size: tuple[int, int]) -> list[int]:
+    def figures(self, folder: Path, picture: "PictureEntry", record: "RunRecord") -> dict[str, float]:
+        """Return ``seams`` of a strip, where columns are known in which windows begin or end."""
+        import numpy as np
+
+        from utils.images import decode
+        from utils.scoring.seams import seam_figure
+
+        strip = decode(folder / self.main_file(picture))
+        columns = self._seam_columns(record, strip.size)
+        figure = seam_figure([np.asarray(strip)], columns) if columns else np.nan
+        return {"seams": figure} if np.isfinite(figure) else {}
+
+    def _seam_columns(self, record: "RunRecord", size: tuple[int, int]) -> list[int]:
         """Of strips of one row of windows that stay where they are, from models whose windows are known."""
         from guidance.windows import border_columns
 

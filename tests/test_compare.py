@@ -104,3 +104,30 @@ def test_the_command_that_scores_can_be_pasted(tmp_path: Path) -> None:
     with pytest.raises(UserError) as told:
         compare([folder])
     assert str(folder) in shlex.split(str(told.value).split("(")[1].split(")")[0])
+
+
+def with_figures(folder: Path, figures: dict[tuple[str, int], dict[str, float]]) -> Path:
+    """Add what was measured of pictures to a scored folder."""
+    path = folder / "eval_details.json"
+    rows = [{"name": prompt, "prompts": [prompt], "seed": seed, "figures": some}
+            for (prompt, seed), some in figures.items()]  # fmt: skip
+    path.write_text(json.dumps({**json.loads(path.read_text()), "figures": {"pictures": rows, "mean": {}}}))
+    return folder
+
+
+def test_figures_are_compared_over_the_pictures_that_all_folders_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = {("a", 1): {"wrap": 1.0, "pole": 1.5}, ("b", 1): {"wrap": 2.0, "pole": 1.5}, ("c", 1): {"wrap": 9.0}}
+    other = {("a", 1): {"wrap": 3.0}, ("b", 1): {"wrap": 3.0}, ("d", 1): {"wrap": 9.0}}
+    folders = [with_figures(scored(tmp_path / "1", FIRST), one), with_figures(scored(tmp_path / "2", SECOND), other)]
+    first, second = compare(folders)
+    assert first.figures == {"wrap": (1.5, pytest.approx(0.5))}
+    assert second.figures == {"wrap": (3.0, 0.0)}
+    assert evaluation.main(["--compare", *map(str, folders)]) == 0
+    assert "1.50    0.50" in (printed := capsys.readouterr().out) and "pole" not in printed
+
+
+def test_folders_without_figures_are_compared_by_their_scores_alone(tmp_path: Path) -> None:
+    folders = [with_figures(scored(tmp_path / "1", FIRST), {("a", 1): {"wrap": 1.0}}), scored(tmp_path / "2", SECOND)]
+    assert [row.figures for row in compare(folders)] == [{}, {}]

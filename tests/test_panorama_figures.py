@@ -1,18 +1,24 @@
 """What is measured while a sphere is made reaches run.json, and what is measured of the file reaches the scores."""
 
 import json
+import shutil
 import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import eval as evaluation
 import main
+from guidance import get_app
 from guidance.panorama_model import Blend
 from tests import runs
 from tests.test_best_of import red  # noqa: F401
 from utils.cameras import VIEW_SETS
+from utils.report.cards import CardMaker
+from utils.report.contents import read_contents
 from utils.sphere import Band, Camera, canvas_directions, look
 
 one_thread, read_once = runs.one_thread, runs.read_once
@@ -107,3 +113,80 @@ def test_the_best_of_several_keeps_its_own_figures(sd_folder: Path, tmp_path: Pa
     other = next(one["seed"] for one in best["samples"] if one["seed"] != best["seed"])
     assert main.main(sphere(sd_folder, tmp_path / "other", "--seed", other)) == 0
     assert best["figures"] == read(tmp_path / "one")["figures"] != read(tmp_path / "other")["figures"]
+
+
+# ---------------------------------------------------------------------------------------------- scores
+
+
+@pytest.fixture(scope="module")
+def made(sd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two spheres."""
+    top = tmp_path_factory.mktemp("spheres")
+    assert main.main(sphere(sd_folder, top, "--num_samples", 2)) == 0
+    return top / "t"
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "spheres"))
+
+
+def score(folder: Path) -> dict:
+    assert evaluation.main(["--fdir1", str(folder), "--app", "panoramas", "--clip_model", "tiny"]) == 0
+    return json.loads((folder / "eval_details.json").read_text())
+
+
+def test_scores_are_told_by_direction_and_figures_by_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    details = score(folder)
+    directions, rows = details["directions"], details["figures"]["pictures"]
+    assert {role: row["pictures"] for role, row in directions.items()} == {"level": 8, "up": 4, "down": 4}
+    up = [row["score"] for row in details["pictures"] if Path(row["file"]).stem[-1] in "45"]
+    assert directions["up"]["score"] == pytest.approx(np.mean(up))
+    assert [row["seed"] for row in rows] == [1, 2]
+    assert all(set(row["figures"]) == {"wrap", "pole", "seams", "spread"} for row in rows)
+    assert details["figures"]["mean"]["wrap"] == pytest.approx(np.mean([row["figures"]["wrap"] for row in rows]))
+    printed = capsys.readouterr().out
+    assert "straight" not in printed and all(
+        word in printed for word in ("level", "wrap", "pole", "mean over pictures")
+    )
+    assert set(json.loads((folder / "eval.json").read_text())) == {
+        "source_dir", "score", *(f"{folder}/{row['files'][0]}" for row in details["prompts"])
+    }  # fmt: skip
+
+
+def broken(folder: Path) -> Path:
+    """The first sphere, with its right half made dark."""
+    file = next(path for path in sorted(folder.glob("*.png")) if Image.open(path).size == (2 * HEIGHT, HEIGHT))
+    picture = Image.open(file).convert("RGB")
+    picture.paste((0, 0, 0), (HEIGHT, 0, 2 * HEIGHT, HEIGHT))
+    picture.save(file)
+    return file
+
+
+def test_a_sphere_that_does_not_meet_is_told_by_eval_and_by_the_page(folder: Path) -> None:
+    before = score(folder)["figures"]["pictures"]
+    broken(folder)
+    after = score(folder)["figures"]["pictures"]
+    assert after[0]["figures"]["wrap"] > 3 * before[0]["figures"]["wrap"] and after[1] == before[1]
+    app = get_app("panorama")
+    cards = CardMaker(read_contents(folder, app), app).cards()
+    for card, row in zip(cards, after, strict=True):
+        assert {name: value for name, _, value in card.measured} == row["figures"]
+
+
+def test_of_a_ring_poles_are_not_told_and_of_unknown_cameras_no_seams(folder: Path, sd_folder: Path) -> None:
+    assert main.main(sphere(sd_folder, folder / "ring", "--view_set", "ring")) == 0
+    assert set(score(folder / "ring" / "t")["figures"]["mean"]) == {"wrap", "seams", "spread"}
+    record = json.loads((folder / "run.json").read_text())
+    record["options"]["view_set"] = "0" * 64
+    (folder / "run.json").write_text(json.dumps(record))
+    assert set(score(folder)["figures"]["mean"]) == {"wrap", "pole", "spread"}
+
+
+def test_a_damaged_sphere_is_listed_and_the_others_measured(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = broken(folder)
+    file.write_bytes(file.read_bytes()[:200])
+    details = score(folder)
+    assert [row["seed"] for row in details["figures"]["pictures"]] == [2]
+    assert any(item["file"] == file.name and "no figures" in item["reason"] for item in details["skipped"])
+    assert f"{file.name}: no figures" in capsys.readouterr().out

@@ -155,11 +155,12 @@ def test_a_strip_has_its_crops_and_its_seam(tmp_path: Path) -> None:
     made = CardMaker(contents, get_app("wide_image")).cards()
     assert all(card.wide and card.looks[0].kind == "strip" for card in made)
     assert [len(card.parts) for card in made] == [2, 2]
-    plain = [card.seam for card in made]
+    assert [[name for name, _, _ in card.measured] for card in made] == [["seams"], ["seams"]]
+    plain = [card.measured[0][2] for card in made]
     strip = Image.open(folder / "a_green_valley.png").convert("RGB")
     strip.paste((0, 0, 0), (64 * 3, 0, 64 * 4, 128))  # between two columns where windows begin
     save_png(folder / "a_green_valley.png", strip)
-    seams = [card.seam for card in CardMaker(contents, get_app("wide_image")).cards()]
+    seams = [card.measured[0][2] for card in CardMaker(contents, get_app("wide_image")).cards()]
     assert seams[0] > 1.2 * plain[0] and seams[1] == plain[1]
 
 
@@ -172,7 +173,7 @@ def test_a_seam_that_cannot_be_known_is_not_told(tmp_path: Path, said: dict) -> 
     record["options"] |= said
     (folder / "run.json").write_text(json.dumps(record))
     page = report(folder, "wide_image")
-    assert "seam" not in re.findall(r"<dt>(\w+)</dt>", page.source) and "seed" in re.findall(
+    assert "seams" not in re.findall(r"<dt>(\w+)</dt>", page.source) and "seed" in re.findall(
         r"<dt>(\w+)</dt>", page.source
     )
 

@@ -54,10 +54,23 @@ def test_a_pole_whose_columns_do_not_agree_is_told_and_the_other_is_not(
     pinched = spheres[0].copy()
     pinched[rows] = pinched[12 if pitch > 0 else -13]  # the columns go on to the pole, as where no camera looks
     plain = sphere_figures.pole_of(spheres[0], pitch)
-    assert sphere_figures.pole_of(pinched, pitch) > plain + 0.7
+    assert sphere_figures.pole_of(pinched, pitch) > plain + 1
     assert sphere_figures.pole_of(pinched, -pitch) == sphere_figures.pole_of(spheres[0], -pitch)
     assert sphere_figures.pole(pinched) == sphere_figures.pole_of(pinched, pitch)
     assert sphere_figures.pole_spread(pinched) > 2 * sphere_figures.pole_spread(spheres[0])
+
+
+def test_what_is_drawn_at_a_pole_does_not_count(spheres: list[np.ndarray]) -> None:
+    """A patch of texture at the poles in a sphere that is plain elsewhere."""
+    near = np.abs(canvas_directions(HEIGHT)[..., 1:2]) > np.cos(np.deg2rad(20))
+    patched = [np.where(near, sphere, 0.5) for sphere in spheres]
+    assert mean_of(lambda sphere: sphere_figures.pole_of(sphere, 90), patched) == pytest.approx(1, abs=0.15)
+
+
+def test_a_picture_of_one_colour_has_nothing_to_see() -> None:
+    flat = np.full((32, 64, 3), 7)
+    assert sphere_figures.wrap(flat) == sphere_figures.pole(flat) == sphere_figures.seams(flat, CAMERAS) == 1
+    assert sphere_figures.pole_spread(flat) == sphere_figures.sharpness(flat) == 0
 
 
 def test_a_pole_where_two_halves_meet_is_told(spheres: list[np.ndarray]) -> None:

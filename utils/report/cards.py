@@ -23,7 +23,7 @@ from utils.report.embed import (
     webp,
     whole_picture,
 )
-from utils.scoring.seams import seam_figure
+from utils.scoring.figures import FIGURES, Figure
 
 if TYPE_CHECKING:
     from utils.animation.views import Seen, Turning
@@ -71,7 +71,7 @@ class Card:
     Attributes:
         key: its id in the page.
         shown: prompts, seed and scores.
-        seam: how much steps stand out where windows meet, 1 is not at all; None where that is not known.
+        measured: figures that were measured of it, with their values, see :mod:`utils.scoring.figures`.
         thumb: what is seen at first; ``wide``: it is a strip; ``band``: what it shows of a sphere, if it shows one.
         turns: frames that lead to its views, one row each; ``poses``: how many rows.
         looks: the first of them is at rest, the following ``poses`` are its views.
@@ -79,7 +79,7 @@ class Card:
 
     key: str
     shown: Shown
-    seam: float | None
+    measured: list[tuple[str, Figure, float]]
     thumb: Embedded
     wide: bool
     looks: list[Look]
@@ -151,11 +151,11 @@ class CardMaker:
         if turning is not None:
             views = self._views(turning, shown)
             looks, thumb, turns = [*views, *films], thumbnail(turning.picture, THUMB, THUMB), frames(turning)
-            return Card(key, shown, None, thumb, False, looks, self._parts(shown, looks), turns, len(views) - 1)
+            return Card(key, shown, [], thumb, False, looks, self._parts(shown, looks), turns, len(views) - 1)
         wide, band = main.width > WIDE * main.height, self._band(main)
         looks = [self._large(shown, main, "sphere" if band else "strip" if wide else "picture"), *films]
         thumb = thumbnail(main, *_box(wide, band is not None))
-        return Card(key, shown, self._seam(main), thumb, wide, looks, self._parts(shown, looks), band=band)
+        return Card(key, shown, self._measured(shown), thumb, wide, looks, self._parts(shown, looks), band=band)
 
     # ------------------------------------------------------------------------------ what turns
 
@@ -229,15 +229,16 @@ class CardMaker:
                     parts.append(Part(small, file.path.name, file.prompt, file.score))
         return parts
 
-    def _seam(self, strip: Image.Image) -> float | None:
-        """Return by how much steps between columns are larger where windows meet, if the app knows where."""
+    def _measured(self, shown: Shown) -> list[tuple[str, Figure, float]]:
+        """Return the figures of a picture, as far as the app knows how to measure it."""
         record = self.contents.record
+        if record is None or shown.entry is None:
+            return []
         try:
-            columns = [] if record is None else self.app.seam_columns(record, strip.size)
+            figures = self.app.figures(self.contents.folder, shown.entry, record)
         except Exception:  # a damaged record must not stop the page
-            return None
-        figure = seam_figure([np.asarray(strip)], columns) if columns else None
-        return figure if figure is not None and np.isfinite(figure) else None
+            return []
+        return [(name, figure, figures[name]) for name, figure in FIGURES.items() if name in figures]
 
     def _band(self, picture: Image.Image) -> "Band | None":
         """Return what a picture shows of a sphere, if the app knows that it does."""

@@ -37,8 +37,8 @@ class ReportedApp(Protocol):
         """Return a picture with the views that it turns to; None where there are none."""
         ...
 
-    def seam_columns(self, record: RunRecord, size: tuple[int, int]) -> list[int]:
-        """Return the columns of a main file of this size where windows begin or end; none where that is unknown."""
+    def figures(self, folder: Path, picture: PictureEntry, record: RunRecord) -> dict[str, float]:
+        """Return what can be measured of a picture beside its score; nothing where what that needs is unknown."""
         ...
 
     def sphere(self, record: RunRecord, size: tuple[int, int]) -> "Band | None":

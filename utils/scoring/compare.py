@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from utils.files import is_file
 from utils.run.run_record import FILE, read_record
 from utils.scoring.clip_score import mean_by_prompt
 from utils.scoring.details import DETAILS, Details, read_details
+from utils.scoring.figures import FIGURES
 
 Key = tuple[str, int | None]  # prompt and seed; None where no run.json knows it
 
@@ -25,6 +26,7 @@ class Compared:
         count: how many prompts and seeds all folders have.
         score, error: mean over these, and its standard error (NaN of one).
         difference, difference_error: to the first folder, prompt by prompt and seed by seed.
+        figures: mean and standard error of every figure that all folders have, over the pictures that all have.
     """
 
     folder: str
@@ -33,6 +35,7 @@ class Compared:
     error: float
     difference: float
     difference_error: float
+    figures: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def compare(folders: Sequence[Path]) -> list[Compared]:
@@ -54,8 +57,8 @@ def compare(folders: Sequence[Path]) -> list[Compared]:
                         "of the same ones.")  # fmt: skip
     values = np.array([[one[key] for key in common] for one in scores])
     return [
-        Compared(str(folder), len(common), *_mean(row), *_mean(row - values[0]))
-        for folder, row in zip(folders, values, strict=True)
+        Compared(str(folder), len(common), *_mean(row), *_mean(row - values[0]), figures)
+        for folder, row, figures in zip(folders, values, _figures(details), strict=True)
     ]
 
 
@@ -78,7 +81,32 @@ def table(rows: Sequence[Compared]) -> list[str]:
         f"{row.score:7.4f}  {row.error:6.4f}  {row.difference:+12.4f}  {row.difference_error:6.4f}  {row.folder}"
         for row in rows
     ]
-    return [*lines, f"over the {rows[0].count} prompts and seeds that all folders have; +- is one standard error"]
+    lines += [f"over the {rows[0].count} prompts and seeds that all folders have; +- is one standard error"]
+    names = [name for name in FIGURES if name in rows[0].figures]
+    if not names:
+        return lines
+    lines += ["", "".join(f"{name:>7}  {'+-':>6}  " for name in names) + "folder"]
+    return [*lines, *("".join(_cell(name, row) for name in names) + row.folder for row in rows)]
+
+
+def _cell(name: str, row: Compared) -> str:
+    (mean, error), digits = row.figures[name], FIGURES[name].digits
+    return f"{mean:7.{digits}f}  {error:6.{digits}f}  "
+
+
+def _figures(details: Sequence[Details]) -> list[dict[str, tuple[float, float]]]:
+    """Return mean and standard error of the figures of each folder, over prompts and seeds that all of them have."""
+    rows = [
+        {(*row["prompts"], row["seed"]): row["figures"] for row in one["figures"]["pictures"]}
+        if "figures" in one
+        else {}
+        for one in details
+    ]
+    common = sorted(set.intersection(*(set(one) for one in rows)), key=str)
+    if not common:
+        return [{} for _ in details]
+    names = set.intersection(*(set(one[key]) for one in rows for key in common))
+    return [{name: _mean(np.array([one[key][name] for key in common])) for name in names} for one in rows]
 
 
 def _mean(values: np.ndarray) -> tuple[float, float]:

@@ -62,6 +62,29 @@ class GradeRow(TypedDict):
     rule: str
 
 
+class FiguresRow(TypedDict):
+    """What was measured of one picture, by name."""
+
+    name: str
+    prompts: list[str]
+    seed: int
+    figures: dict[str, float]
+
+
+class FiguresPart(TypedDict):
+    """What was measured of pictures beside their scores."""
+
+    pictures: list[FiguresRow]
+    mean: dict[str, float]
+
+
+class RoleRow(TypedDict):
+    """The mean score of the files of one role."""
+
+    score: float
+    pictures: int
+
+
 class Details(TypedDict, total=False):
     """What ``eval_details.json`` holds, as far as it is read here."""
 
@@ -75,6 +98,8 @@ class Details(TypedDict, total=False):
     alignment: float | None
     concealment: float | None
     grade: GradeRow | None
+    figures: FiguresPart
+    directions: dict[str, RoleRow]
 
 
 def read_details(folder: Path) -> Details:

@@ -5,6 +5,7 @@ elsewhere, as :mod:`utils.scoring.seams` does for strips; spread is what synchro
 SyncTweedies (https://arxiv.org/abs/2403.14370), and is told in the pictures' own unit.
 """
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,7 +23,7 @@ def wrap(picture: np.ndarray) -> float:
         picture: ``[H, W, C]``, rows of a sphere, all the way around.
     """
     steps = _steps(picture, axis=1).mean(axis=0)
-    return float(steps[-1] / steps[:-1].mean())
+    return _ratio(steps[-1], steps[:-1].mean())
 
 
 def pole(sphere: np.ndarray) -> float:
@@ -33,8 +34,9 @@ def pole(sphere: np.ndarray) -> float:
 def pole_of(sphere: np.ndarray, pitch: int) -> float:
     """Return how much steps across the rays stand out around a pole, in a perspective view straight at it.
 
-    Columns of the canvas converge there and show as a star where they do not agree. Elsewhere are steps in both
-    directions, across the rays and along them, further away in the same view, all by the angle that they span.
+    Columns of the canvas converge there and show as a star where they do not agree. Steps along the rays at the same
+    place are what they are compared with, so that it does not count what is drawn there, and a step is taken by the
+    angle that it spans.
 
     Args:
         sphere: ``[H, 2 H, C]``.
@@ -50,8 +52,8 @@ def pole_of(sphere: np.ndarray, pitch: int) -> float:
     along = np.abs(right * (x / radius)[..., None] + down * (y / radius)[..., None]).mean(axis=-1)
     ahead = np.hypot(1, radius)  # a pixel away from the middle is further off, and seen at a slant
     across, along = across * ahead, along * ahead**2
-    near, inside = radius < np.tan(np.deg2rad(POLE_RADIUS)), radius < place[-1]
-    return float(across[near].mean() / np.concatenate([across[inside & ~near], along[inside & ~near]]).mean())
+    near = radius < np.tan(np.deg2rad(POLE_RADIUS))
+    return _ratio(across[near].mean(), along[near].mean())
 
 
 def pole_spread(sphere: np.ndarray) -> float:
@@ -81,22 +83,26 @@ def seams(picture: np.ndarray, cameras: Sequence[Camera], first: int = 0, height
     Returns:
         The larger of both figures.
     """
-    directions = canvas_directions(height or len(picture))[first : first + len(picture)]
-    edges = view_edges(cameras, directions)
+    edges = view_edges(tuple(cameras), first, first + len(picture), height or len(picture))
     anywhere = [np.logical_or(*pair) for pair in zip(*edges, strict=True)]
     return max(_stand_out(picture, lines, anywhere) for lines in edges)
 
 
-def view_edges(cameras: Sequence[Camera], directions: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+@functools.lru_cache(maxsize=1)
+def view_edges(
+    cameras: tuple[Camera, ...], first: int, end: int, height: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return between which neighbours on a canvas views begin or end, and between which the nearest one changes.
 
     Args:
         cameras: of the views.
-        directions: of the canvas' cells ``[h, W, 3]``.
+        first, end: the first of the canvas' rows, and the one after the last.
+        height: of the whole sphere in rows.
 
     Returns:
         For both kinds: steps to the right ``[h, W]``, around the sphere, and steps down ``[h - 1, W]``, bool.
     """
+    directions = canvas_directions(height)[first:end]
     ends = [np.zeros(directions.shape[:2], bool), np.zeros((len(directions) - 1, directions.shape[1]), bool)]
     nearest, distance = np.zeros(directions.shape[:2], int), np.full(directions.shape[:2], np.inf)
     for number, camera in enumerate(cameras):
@@ -135,6 +141,13 @@ def _steps(picture: np.ndarray, axis: int) -> np.ndarray:
     return np.abs(np.roll(values, -1, axis) - values).mean(axis=-1)
 
 
+def _ratio(steps: float, elsewhere: float) -> float:
+    """Return steps by those elsewhere; 1 where there are none at all, as in a picture of one colour."""
+    if elsewhere == 0:
+        return 1.0 if steps == 0 else np.inf
+    return float(steps / elsewhere)
+
+
 def _changes(cells: np.ndarray) -> list[np.ndarray]:
     return [np.roll(cells, -1, axis=1) != cells, cells[1:] != cells[:-1]]
 
@@ -149,5 +162,4 @@ def _stand_out(picture: np.ndarray, lines: Sequence[np.ndarray], anywhere: Seque
         counted = on & (count > 0)[:, None]
         found.append(steps[counted])
         expected.append(np.repeat(means, counted.sum(axis=1)))
-    total = np.concatenate(expected).sum()
-    return float(np.concatenate(found).sum() / total) if total else 1.0
+    return _ratio(np.concatenate(found).sum(), np.concatenate(expected).sum())
