@@ -94,7 +94,7 @@ class PanoramaOptions(LatentOptions):
     )  # fmt: skip
     corrections: int = option("how often the canvas is corrected by what it fails to show of the views: 0 is the plain "
                               "mean, which blurs", default=2, low=0, high=20)  # fmt: skip
-    panorama_height: int = option("height of the whole sphere in pixels, half its width", low=1, high=100_000,
+    panorama_height: int = option("height of the whole sphere in pixels, half its width", low=1, high=8192,
                                   families={"sd": Windows(2), "tiny": Windows(4)},
                                   default_text="twice the model's own, 1024 for SD 2")  # fmt: skip
     cube: bool = option("also write the six faces of a cube", default=False)
