@@ -9,6 +9,7 @@ import pytest
 from guidance import get_app
 from guidance.ambiguous_image_app import read_view_prompts, view_prompts
 from guidance.command_line import parse
+from guidance.panorama_app import read_panorama_prompts
 from guidance.wide_image_app import check_positions, read_strip_prompts, strip_positions
 from tests.analytic import ambiguous_options, wide_options
 from utils.errors import UserError
@@ -162,6 +163,17 @@ def test_the_assignments_prompts_files_are_read() -> None:
     first = view_prompts(next(iter(pairs.values())))
     assert first == ("an oil painting of a snowy mountain village", "an oil painting of a horse")
     assert all(len(view_prompts(entry)) == 2 for entry in pairs.values())
+
+
+def test_the_panoramas_prompts_file_is_read() -> None:
+    entries = read_panorama_prompts(DATA / "panorama_prompts.json")
+    assert len(entries) == 10 and [name for name, entry in entries.items() if file_stem(entry["prompt"]) != name] == []
+    assert sum(entry.get("indoor", False) for entry in entries.values()) == 2
+    assert sum({"prompt_up", "prompt_down"} <= entry.keys() for entry in entries.values()) == 2
+    assert sum("negative_prompt" in entry for entry in entries.values()) == 1
+    given = parse(["--app", "panorama", "--prompts_file", str(DATA / "panorama_prompts.json")])[1]
+    lake, room = (get_app("panorama").requests(given)[index].inputs for index in (1, 8))
+    assert len(lake["prompt_up"]) == 2 and not lake["indoor"] and room["indoor"]
 
 
 def test_prompts_come_in_the_order_of_the_views(tmp_path: Path) -> None:
