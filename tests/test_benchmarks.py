@@ -13,6 +13,7 @@ from benchmarks import (
     ambiguous_runs,
     bench_compile,
     bench_first_picture,
+    bench_panorama,
     bench_peers,
     bench_profile,
     bench_projection,
@@ -273,3 +274,17 @@ def test_pixels_of_two_numbers_of_threads_are_compared(tmp_path: Path, monkeypat
     assert row["values that differ, share"] == row["by more than 8 levels, share"] == pytest.approx(1 / 300)
     written = json.loads((tmp_path / "bench_threads.json").read_text())
     assert written["largest_by_strip"]["float32"] == {prompt: 20 * (prompt == prompts[0]) for prompt in prompts}
+
+
+def test_whole_panoramas_are_calculated_from_their_parts(sd_folder: Path, tmp_path: Path) -> None:
+    rows = bench_panorama.main(["--sd_path", str(sd_folder), "--repeats", "1", "--output_dir", str(tmp_path)])
+    assert [row["samples"] for row in rows] == [2200, 880, 528]
+    report = json.loads((tmp_path / "bench_panorama.json").read_text())
+    assert report["views"] == 22 and all(seconds > 0 for seconds in report["parts"].values())
+    for row in rows:
+        assert sum(row[part] for part in ("network, %", "decoder, %", "all else, %, calculated")) == pytest.approx(
+            100, abs=0.1
+        )
+    assert "calculated" in (tmp_path / "bench_panorama.md").read_text()
+    parts = dict.fromkeys(report["parts"], 0.0) | {"one sample": 2.0, "one view decoded": 5.0}
+    assert bench_panorama.whole_run("draft", parts, 22)["seconds, calculated"] == 528 * 2 + 22 * 5
