@@ -18,7 +18,10 @@ function lookAround(place, address, failed) {
     friction: still ? 1 : 0.15, doubleClickZoom: !still, ...(top - bottom < 180 ? ring : {}),
     capturedKeyNumbers: KEYS,
   });
-  viewer.on("load", () => { if (!place.isConnected) viewer.destroy(); }); // it was left before the picture was there
+  viewer.on("load", () => {
+    if (place.isConnected) viewer.setHfov(viewer.getHfov(), false); // within a ring, whose limits hold from now on
+    else viewer.destroy(); // it was left before the picture was there
+  });
   viewer.on("error", () => setTimeout(() => { // once it has said so itself
     viewer.destroy();
     failed();
