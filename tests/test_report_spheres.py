@@ -83,7 +83,7 @@ def test_a_sphere_opens_around_the_reader(browser: Browser, spheres: Path) -> No
     assert (pixels.max(axis=-1) > 200).mean() > 0.95  # no black but straight below
     browser.press(ESCAPE)
     browser.wait(lambda: not browser.run("return document.querySelector('dialog').open"), "it stays open")
-    assert browser.run("return document.querySelectorAll('canvas').length") == 0
+    browser.wait(lambda: browser.run("return document.querySelectorAll('canvas').length === 0"), "the viewer stays")
     assert browser.run("return document.activeElement.className") == "open"
     assert browser.console() == []
 
