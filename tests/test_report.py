@@ -235,6 +235,14 @@ def test_a_page_of_very_many_pictures_stays_small(tmp_path: Path, monkeypatch: p
     assert not any(getattr(decoded(said["src"]), "is_animated", False) for said in page.of("img"))
 
 
+def test_none_of_equals_is_called_the_best(tmp_path: Path) -> None:
+    folders = [
+        score(ambiguous(tmp_path / name, PAIRS[:2], [1]), [0.2, last]) for name, last in (("a", 0.2), ("b", 0.3))
+    ]
+    page = Page(write_comparison(folders, [get_app("ambiguous_image")] * 2))
+    assert len(page.of("span", "best")) == 1  # of the second pair
+
+
 # ---------------------------------------------------------------------------------------------- folders from anywhere
 
 

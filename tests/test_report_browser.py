@@ -1,13 +1,19 @@
 """The pages to look at, in a browser: filters, turns, opens and closes by keyboard, and fits wherever it is shown."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageChops
 
 from guidance import get_app
 from tests import report_folders
 from tests.browser import Browser
+from utils.animation.folder import animate
+from utils.report.embed import FRAMES
 from utils.report.page import write_comparison, write_report
+from utils.run.run_folder import RunFolder
+from utils.scoring.compare import app_of
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +70,44 @@ def test_a_picture_turns_under_the_pointer(browser: Browser, pairs: Path) -> Non
     assert browser.console() == []
 
 
+DRAWN = """window.drawn = []; const draw = CanvasRenderingContext2D.prototype.drawImage;
+           CanvasRenderingContext2D.prototype.drawImage = function (sheet, left, ...rest) {
+             window.drawn.push(left); return draw.call(this, sheet, left, ...rest); }"""
+
+
+@pytest.mark.parametrize("reduced", [False, True])
+def test_who_prefers_less_motion_sees_the_view_and_no_way_to_it(browser: Browser, pairs: Path, reduced: bool) -> None:
+    browser.prefer("light", reduced_motion=reduced)
+    browser.open(pairs)
+    browser.run(DRAWN)
+    browser.point_at(browser.one(".card .open"))
+    side = report_folders.SIDE
+    last = f"return window.drawn.at(-1) === {(FRAMES - 1) * side}"
+    browser.wait(lambda: browser.run(last), "it does not turn")
+    seen = browser.run("return new Set(window.drawn).size")
+    assert seen == 1 if reduced else seen > 2
+    assert browser.console() == []
+
+
+def test_a_moving_picture_plays(browser: Browser, tmp_path: Path) -> None:
+    folder = report_folders.ambiguous(tmp_path / "pairs", report_folders.PAIRS[:1], [1])
+    app, made = get_app("ambiguous_image"), RunFolder.reopen(folder)
+    assert animate(made, made.finished(), app, "gif") == {}
+    browser.open(write_report(folder, app))
+    browser.one(".card .open").click()
+    browser.run("[...document.querySelectorAll('dialog .looks button')].at(-1).click()")
+    assert browser.one("dialog .look.film img").get_attribute("alt") == "in motion"
+    first, later = (tmp_path / name for name in ("first.png", "later.png"))
+    browser.screenshot(first)
+
+    def moved() -> bool:
+        shots = [Image.open(path).convert("RGB") for path in (first, browser.screenshot(later))]
+        return ImageChops.difference(*shots).getbbox() is not None
+
+    browser.wait(moved, "it stands still")
+    assert browser.console() == []
+
+
 def test_it_is_used_by_keyboard(browser: Browser, pairs: Path) -> None:
     browser.open(pairs)
     browser.press("/", "moon")
@@ -117,4 +161,23 @@ def test_folders_side_by_side(browser: Browser, tmp_path: Path) -> None:
     text = browser.run("return document.body.innerText")
     assert "eps" in text and "x0" in text and "0.2" in text and "0.3" in text
     assert len(browser.all(".card")) == 12
+    assert browser.console() == []
+
+
+@pytest.mark.parametrize("make", [report_folders.ambiguous, report_folders.wide])
+def test_folders_side_by_side_fit_a_telephone(browser: Browser, tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    names = (f"a_rather_long_name_of_a_folder_{sync}" for sync in ("eps", "x0"))
+    folders = [report_folders.score(make(tmp_path / name)) for name in names]
+    browser.resize(360)
+    browser.open(write_comparison(folders, [get_app(app_of(folder)) for folder in folders]))
+    assert browser.run("return document.documentElement.scrollWidth") <= 360
+    wide = "return [...document.querySelectorAll('.card')].filter(one => one.getBoundingClientRect().right > 360)"
+    assert browser.run(f"{wide}.length") == 0
+    browser.one(".card .open").click()
+    inside = "const box = document.querySelector('dialog').getBoundingClientRect(); return [box.left, box.right]"
+    left, right = browser.run(inside)
+    assert 0 <= left < right <= 360
+    browser.press("\ue00c")  # Escape
+    choose(browser, "#find", "nothing like it")
+    assert browser.all(".card") == [] and browser.one(".nothing").is_displayed()
     assert browser.console() == []

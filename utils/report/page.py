@@ -87,9 +87,10 @@ class Line:
 
     @property
     def best(self) -> Card | None:
-        """The card of the highest score."""
+        """The card of the highest score; None where no other is lower."""
         known = [card for card in self.cards if card is not None and card.shown.merit is not None]
-        return max(known, key=lambda card: card.shown.merit or 0.0, default=None)
+        known.sort(key=lambda card: card.shown.merit or 0.0)
+        return known[-1] if known and known[0].shown.merit != known[-1].shown.merit else None
 
 
 def write_comparison(folders: Sequence[Path], apps: Sequence[ReportedApp]) -> Path:
