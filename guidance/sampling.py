@@ -17,15 +17,16 @@ def make_picture(
     """Make one picture in memory; with ``--keep_best`` it is the best of all samples.
 
     Returns:
-        The picture, and what to record of the choice: ``seed`` of the best and ``samples``, the seeds with their
-        scores, if there was a choice.
+        The picture, and what to record of it: its ``figures`` if there are any, and if there was a choice ``seed`` of
+        the best and ``samples``, the seeds with their scores.
     """
     options = pipeline.plan.options
     if not options.keep_best:
-        return make_sample(pipeline, folder, picture, picture["seed"], progress), {}
+        sample = make_sample(pipeline, folder, picture, picture["seed"], progress)
+        return sample, _figures(sample)
     samples = (make_sample(pipeline, folder, picture, seed, progress) for seed in options.seeds)
     best, scores = choose_best(pipeline.score, samples, picture["files"])
-    return best, {"seed": best.seed, "samples": scores}
+    return best, {**_figures(best), "seed": best.seed, "samples": scores}
 
 
 def make_sample(pipeline: Pipeline, folder: RunFolder, picture: PictureEntry, seed: int, progress: Progress) -> Sample:
@@ -36,3 +37,7 @@ def make_sample(pipeline: Pipeline, folder: RunFolder, picture: PictureEntry, se
             previews = folder.make_previews(picture, f"seed_{seed}" if options.keep_best else "")
             save_png(previews / f"stage_{state.stage}_step_{state.step:04d}.png", state.preview())
     return Sample(seed, pipeline.products(state, picture["files"]), pipeline.model.figures())
+
+
+def _figures(sample: Sample) -> dict[str, Any]:
+    return {"figures": dict(sample.figures)} if sample.figures else {}

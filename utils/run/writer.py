@@ -89,8 +89,7 @@ class Writer:
     def _write(self, picture: PictureEntry, sample: Sample, fields: dict[str, Any]) -> None:
         try:
             write_files(self.folder, picture, sample)
-            figures = {"figures": dict(sample.figures)} if sample.figures else {}
-            self.folder.record(picture, status="done", error=None, **figures, **fields)
+            self.folder.record(picture, status="done", error=None, **fields)
         except Exception as error:  # one picture's failure must not stop the others
             self.fail(picture, error)
 
