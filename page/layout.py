@@ -38,6 +38,7 @@ from utils.run.run_record import FILE
 
 TITLES = {"wide_image": "Wide picture", "ambiguous_image": "Ambiguous picture", "panorama": "Panorama"}
 MOST_VIEWS = 4
+WIDTHS = {"preset": 140, "seed": 100, "num_samples": 96}  # pixels that fields side by side need for their texts
 LARGEST_SEED = 2**31 - 1  # of those that the dice throw
 PICTURES = (".png", ".gif", ".webp", ".mp4")
 QUEUE = "making"  # all apps wait in one line
@@ -101,7 +102,7 @@ class Studio:
     def _add(self, name: str) -> None:
         field = field_of(self.app, name)
         brief = dataclasses.replace(field, info="") if name in FRONT else field
-        self.fields[name] = component(brief, self.defaults[name], f"{self.app.name}-{name}")
+        self.fields[name] = component(brief, self.defaults[name], f"{self.app.name}-{name}", WIDTHS.get(name, 110))
 
     def _results(self) -> None:
         self.status = gr.HTML(self.missing, elem_classes="ds-status")
@@ -283,7 +284,7 @@ class Views:
             )  # fmt: skip
         with gr.Accordion("A photograph as the first view", open=False):
             self.photo = gr.File(
-                label=options_of(studio.app.options)["ref_image"].help, file_types=["image"], type="filepath"
+                label="The prompts are for the others", file_types=["image"], type="filepath", elem_classes="ds-photo"
             )
         self.menus = [prompt for prompt, _, _ in self.rows] + [self.style]
         self.inputs = [self.count, self.style, self.photo, *(part for row in self.rows for part in row)]
@@ -337,9 +338,9 @@ def another_seed() -> str:
     return str(random.randint(0, LARGEST_SEED))
 
 
-def component(field: Field, value: Value, elem_id: str) -> Any:
-    """Return the component of a field."""
-    said: dict[str, Any] = {"label": field.label, "info": field.info or None, "elem_id": elem_id, "min_width": 110}
+def component(field: Field, value: Value, elem_id: str, width: int) -> Any:
+    """Return the component of a field, at least ``width`` pixels wide."""
+    said: dict[str, Any] = {"label": field.label, "info": field.info or None, "elem_id": elem_id, "min_width": width}
     match field.kind:
         case "switch":
             return gr.Checkbox(value=bool(value), **said)

@@ -339,6 +339,52 @@ def test_a_panorama_is_the_one_of_the_command_line_and_is_looked_around_in(
     assert browser.console() == []
 
 
+def upload(visitor: Visitor, path: Path) -> None:
+    """Give a file to the field of the photograph, in place of what is there."""
+    browser, field = visitor.browser, ".ds-photo input[type=file]"
+    for button in browser.all(".ds-photo button[aria-label='Clear']"):
+        button.click()
+    give = "return document.querySelector(arguments[0])"
+    browser.wait(lambda: browser.run(give, field), "no field to upload to").send_keys(str(path))
+    browser.wait(lambda: path.name in visitor.text(".ds-photo"), f"{path.name} does not arrive")
+
+
+def test_a_photograph_is_uploaded_and_checked_as_on_the_command_line(
+    visitor: Visitor, folder: Path, tmp_path: Path
+) -> None:
+    photo, text = tmp_path / "Foto äö 1.png", tmp_path / "text.png"
+    Image.effect_noise((96, 64), 90).convert("RGB").save(photo)
+    text.write_text("no picture")
+    visitor.choose("Ambiguous picture")
+    visitor.unfold("A photograph as the first view", "More", "Steps and guidance", "Stages 2 and 3")
+    visitor.fill("ambiguous_image-num_inference_steps", "2")
+    visitor.fill("ambiguous_image-stage2_num_inference_steps", "2")
+    upload(visitor, photo)
+    visitor.make()
+    words = visitor.command()
+    sent = Path(words[words.index("--ref_image") + 1])
+    assert sent.read_bytes() == photo.read_bytes() and sent.is_relative_to(folder)
+    same_from_the_command_line(made_in(folder)[-1], words, tmp_path)
+    upload(visitor, text)
+    visitor.make()
+    said = visitor.text(".ds-error")
+    assert "text.png is not a picture that can be read" in said and said.startswith("--ref_image ")
+    assert visitor.browser.console() == []
+
+
+def test_menus_have_room_for_what_is_chosen(visitor: Visitor) -> None:
+    inside = f"""{SEEN} const style = getComputedStyle(seen[0]);
+        return seen[0].clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight)"""
+    needed = f"""{SEEN} const pen = document.createElement('canvas').getContext('2d');
+        pen.font = getComputedStyle(seen[0]).font; return pen.measureText(arguments[1]).width"""
+    arrow = f"""{SEEN} const box = seen[0].getBoundingClientRect(), style = getComputedStyle(seen[0]);
+        const arrow = seen[0].parentElement.querySelector('.icon-wrap').getBoundingClientRect();
+        return box.right - parseFloat(style.paddingRight) <= arrow.left + arrow.width / 4"""
+    field = "#wide_image-preset input"
+    assert visitor.browser.run(needed, field, "standard") <= visitor.browser.run(inside, field)
+    assert visitor.browser.run(arrow, field)
+
+
 def test_a_stop_ends_within_a_step_and_leaves_nothing(visitor: Visitor, folder: Path) -> None:
     before = {path.name for path in folder.iterdir()}
     quick_strip(visitor, steps=100, width=768)
