@@ -77,6 +77,13 @@ def test_both_apps_run_from_nothing_and_are_scored_without_a_grade(
         assert json.loads((tmp_path / tag / "eval_details.json").read_text())["grade"] is None
 
 
+def test_of_a_huge_prompt_the_warning_shows_a_part(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    short = ["--app", "wide_image", "--panorama_width", "192", "--num_inference_steps", "1", "--eval_pos", "0"]
+    assert main.main([*short, "--prompt", "a desert " * 1000, "--save_top_dir", str(tmp_path)]) == 0
+    (said,) = [record.getMessage() for record in caplog.records if "tokens count" in record.getMessage()]
+    assert "a desert" in said and said.endswith("...") and len(said) < 300
+
+
 def test_the_scorer_tells_fresh_drawings_of_all_scenes_apart() -> None:
     scorer = ClipScorer(find_clip("tiny", None))
     crops = [Image.fromarray(draw_strip(scene, 7, 256)[:, :128]) for scene in PROMPTS]

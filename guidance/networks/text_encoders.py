@@ -21,6 +21,7 @@ from utils.models.runtime import Runtime, cache_folder
 
 Embeddings = dict[str, torch.Tensor]
 T5_TOKENS = 77  # T5 reads more, IF was trained with so many
+SHOWN = 200  # characters of what a prompt has too much
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +85,9 @@ class TextEncoder(ABC):
             )
         whole = tokenizer(prompt, verbose=False).input_ids
         if len(whole) > length:
-            logger.warning(
-                "of a prompt only the first %d tokens count, not: %s", length, tokenizer.decode(whole[length - 1 : -1])
-            )
+            rest = tokenizer.decode(whole[length - 1 : -1])
+            shown = rest if len(rest) <= SHOWN else f"{rest[: SHOWN - 3]}..."
+            logger.warning("of a prompt only the first %d tokens count, not: %s", length, shown)
         return pieces.input_ids.to(self.runtime.device), pieces.attention_mask.to(self.runtime.device)
 
 
