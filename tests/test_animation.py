@@ -16,7 +16,7 @@ from PIL import Image
 
 import main
 from guidance import get_app
-from tests import runs, view_samples
+from tests import report_folders, runs, view_samples
 from tests.view_samples import SAMPLES, apart, build, same, smooth
 from utils.animation import encoders
 from utils.animation.captions import INK, LINES, PAPER, Captions, fit
@@ -518,3 +518,12 @@ def test_no_warnings(picture: Image.Image) -> None:
         warnings.simplefilter("error")
         write_movie(movie_of(picture, "rotate_cw"), "webp")
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_pictures_that_lack_files_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = report_folders.ambiguous(tmp_path / "f", report_folders.PAIRS[:1], [1, 2])
+    (folder / "a_fish_seed1.png").unlink()
+    assert main.main(command(folder)) == 0
+    said = capsys.readouterr().out
+    assert "1 of 1 pictures have a moving one" in said and "1 more are not finished, or lack files" in said
