@@ -122,11 +122,9 @@ def animate_from(app: App, given: Given) -> int:
     folder, name = reopen(Path(given.animate_from), app), given.animate or "gif"
     pictures = folder.finished()
     failures = animate(folder, pictures, app, name)
-    left = len(folder.read()["pictures"]) - len(pictures)
+    moving, left = len(pictures) - len(failures), len(folder.read()["pictures"]) - len(pictures)
     others = f"; {left} more are not finished, or lack files" if left else ""
-    say(
-        f"{len(pictures) - len(failures)} of {len(pictures)} pictures have a moving one (.{name}) in {folder.path}{others}"
-    )
+    say(f"{moving} of {len(pictures)} pictures have a moving one (.{name}) in {folder.path}{others}")
     return report(failures)
 
 
