@@ -454,7 +454,7 @@ def test_a_permutation_is_found_by_its_path_and_known_by_its_content(
 
 
 BAD_FOLDERS = {
-    "no such folder": (None, "holds no run.json"),
+    "no such folder": (None, "does not exist"),
     "no run.json": ("", "holds no run.json"),
     "no JSON": ("{", "run.json cannot be read"),
     "nested": ("[" * 100_000, "run.json cannot be read"),

@@ -450,7 +450,7 @@ def test_names_of_people_are_taken(results: Path, name: str, file: str) -> None:
 
 
 def test_folders_that_do_not_fit_are_told(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no run.json" in refused(results, capsys, "--wide", results / "nowhere")
+    assert "does not exist" in refused(results, capsys, "--wide", results / "nowhere")
     (results / "empty").mkdir()
     assert "no run.json" in refused(results, capsys, "--ambiguous", results / "empty")
     assert "not of wide_image" in refused(results, capsys, "--wide", results / "ambiguous_images")

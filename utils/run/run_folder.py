@@ -57,6 +57,8 @@ class RunFolder:
             UserError: no such folder, no ``run.json`` in it, or one that is damaged.
         """
         folder = cls(path, {})
+        if not path.exists():
+            raise UserError(f"the folder {path} does not exist: give a folder that main.py made.")
         if not is_file(path / FILE):
             raise UserError(f"{path} holds no run.json: give a folder that main.py made.")
         content = folder.read()
