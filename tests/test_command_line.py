@@ -126,9 +126,10 @@ def write(path: Path, entries: dict[str, Any]) -> Path:
 
 
 def requests(app_name: str, *words: object) -> list[PictureRequest]:
-    """What the command line asks for, with the defaults of the embedded model."""
+    """What the command line asks for, with the defaults of the embedded model where there is one."""
     app, given = parse(["--app", app_name, *map(str, words)])
-    return app.requests(app.fill(given, "tiny"))
+    family = app.pretrained if app_name == "panorama" and not (EMBEDDED / "panoramas").exists() else "tiny"
+    return app.requests(app.fill(given, family))
 
 
 @pytest.mark.parametrize("app", APPS)
