@@ -244,7 +244,7 @@ def _plant(sphere: Sphere, spot: Spot) -> None:
         sphere.polygon(spot, points.tolist(), sphere.pick([(46, 130, 66), (70, 160, 76), (34, 104, 60)], 6))
 
 
-def library(sphere: Sphere) -> None:
+def reading_room(sphere: Sphere) -> None:
     """A round reading room: shelves full of books under a glass dome, and a carpet with a star."""
     rng = sphere.rng
     wide, high = rng.uniform(2.2, 2.6), rng.uniform(1.5, 1.8)

@@ -26,7 +26,7 @@ SCENES: dict[str, Callable[[Sphere], None]] = {
     "town": panorama_places.town,
     "city": panorama_places.city,
     "living_room": panorama_places.living_room,
-    "library": panorama_places.library,
+    "library": panorama_places.reading_room,
 }
 
 
